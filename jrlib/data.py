@@ -80,11 +80,11 @@ class Dataset:
         return signal if noise is None else signal + noise - noise.mean(dim=1, keepdim=True)
 
     def source(self, rows, noise_factor, generator):
-        """Matched-filter output, float32 torch (len(rows), n_times), in mV: the source waveform
-        plus noise.
+        """Matched-filter output: the source waveform plus noise, in mV.
 
-        It is the gain-weighted mean of the channels, gain . x / |gain|^2. With one source and white,
-        average-referenced noise it is a sufficient statistic of the sensors: nothing is lost.
+        Float32 torch (len(rows), n_times): the gain-weighted mean of the channels,
+        gain . x / |gain|^2. With one source and white, average-referenced noise it is a sufficient
+        statistic of the sensors: nothing is lost.
         """
         erp = torch.from_numpy(self.erp[rows])
         noise = self._noise((len(erp),), noise_factor, generator)
@@ -116,7 +116,7 @@ class Dataset:
         return torch.from_numpy(root.astype(np.float32))
 
     def _noise(self, shape, noise_factor, generator):
-        """Coloured noise (*shape, n_times) for raw noise of sd `noise_factor`; None if there is none."""
+        """Noise (*shape, n_times) of an average whose raw noise has sd `noise_factor`, or None."""
         if not (np.isfinite(noise_factor) and noise_factor >= 0):
             raise ValueError(f"noise_factor: got {noise_factor}, expected a finite number from 0")
         if noise_factor == 0:
@@ -200,8 +200,8 @@ def decimation(protocol, sampling_rate):
     factor = 1.0 / (protocol.dt * sampling_rate) if sampling_rate > 0 else 0.0
     if factor < 1 or abs(factor - round(factor)) > 1e-6:
         raise ValueError(
-            f"sampling_rate: got {sampling_rate} Hz, expected {1.0 / protocol.dt:g} Hz divided by a "
-            f"whole number"
+            f"sampling_rate: got {sampling_rate} Hz, expected {1.0 / protocol.dt:g} Hz divided "
+            f"by a whole number"
         )
     identity = np.eye(protocol.n_times)
     if round(factor) == 1:

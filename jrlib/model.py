@@ -119,9 +119,7 @@ def _integrate(initial, theta, drive, dt, v_max, v_0, r, order, save_every, stat
         # One row of the drive serves all simulations, or each has its own.
         own = drive[row] if drive.shape[0] > 1 else drive[0]
         y = initial[row].copy()
-        _integrate_row(
-            y, theta[row], own, dt, v_max, v_0, r, order, save_every, states, out[row]
-        )
+        _integrate_row(y, theta[row], own, dt, v_max, v_0, r, order, save_every, states, out[row])
 
 
 def simulate(

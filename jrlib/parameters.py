@@ -34,7 +34,9 @@ PARAMETERS = (
     Parameter("a_1", "a_1", "contacts of the feedback excitatory loop", 1.0, 0.5, 1.5, ""),
     Parameter("a_2", "a_2", "contacts of the slow feedback excitatory loop", 0.8, 0.4, 1.2, ""),
     Parameter("a_3", "a_3", "contacts of the feedback inhibitory loop", 0.25, 0.125, 0.375, ""),
-    Parameter("a_4", "a_4", "contacts of the slow feedback inhibitory loop", 0.25, 0.125, 0.375, ""),
+    Parameter(
+        "a_4", "a_4", "contacts of the slow feedback inhibitory loop", 0.25, 0.125, 0.375, ""
+    ),
     Parameter("C", "C", "average number of synapses between populations", 135.0, 65.0, 1350.0, ""),
 )
 PARAMETER_NAMES = tuple(parameter.name for parameter in PARAMETERS)

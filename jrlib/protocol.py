@@ -66,7 +66,7 @@ class Protocol:
         if not self.epoch[0] <= 0 < self.epoch[1]:
             raise ValueError(f"epoch: got {self.epoch}, expected a start up to 0 and an end after")
         if not self.epoch[0] <= self.baseline[0] <= self.baseline[1] <= self.epoch[1]:
-            raise ValueError(f"baseline: got {self.baseline}, expected a part of epoch {self.epoch}")
+            raise ValueError(f"baseline: got {self.baseline}, expected a part of {self.epoch}")
         durations = {
             "isi": [self.isi],
             "pulse_width": [self.pulse_width],
@@ -77,7 +77,7 @@ class Protocol:
         for name, values in durations.items():
             for value in values:
                 if abs(value / self.dt - round(value / self.dt)) > 1e-6:
-                    raise ValueError(f"{name}: {value} s is no whole number of steps of {self.dt} s")
+                    raise ValueError(f"{name}: {value} s is no whole number of {self.dt} s steps")
 
     def _steps(self, seconds):
         return round(seconds / self.dt)
@@ -100,8 +100,8 @@ class Protocol:
     @property
     def baseline_slice(self):
         """The baseline's samples within the epoch."""
-        start = self._steps(self.epoch[0])
-        return slice(self._steps(self.baseline[0]) - start, self._steps(self.baseline[1]) - start + 1)
+        first, last = (self._steps(t) - self._steps(self.epoch[0]) for t in self.baseline)
+        return slice(first, last + 1)
 
     @property
     def drive(self):
@@ -122,7 +122,7 @@ class Protocol:
         return drive
 
     def epochs(self, recording, n_trials=None):
-        """Cut recordings (n, n_steps) at the pulses: a view (n, n_trials, n_times), not corrected."""
+        """Cut recordings (n, n_steps) at the pulses: a view (n, n_trials, n_times)."""
         windows = np.lib.stride_tricks.sliding_window_view(recording, self.n_times, axis=-1)
         first = self._onset + self._steps(self.epoch[0])
         return windows[..., first :: self._steps(self.isi), :][..., :n_trials, :]
@@ -139,10 +139,10 @@ def simulate_erp(theta, protocol=None, convention=CLASSIC, *, rng=None, threads=
 
     Without intrinsic noise the response to a regular train settles to a periodic one. Trials are
     then simulated only until one repeats the one before it to 1e-9 of its range; that one stands
-    for the rest of the average. A simulation that does not settle (it oscillates by itself, say) is
-    carried on, up to all `n_trials`. With `protocol.noise > 0` every trial is simulated with its own
-    noise and `rng`, a numpy Generator, is required. Diverging simulations are NaN and are named by
-    a `DivergenceWarning`. `chunk` rows are simulated at a time, to bound the memory.
+    for the rest of the average. A simulation that does not settle (it oscillates by itself, say)
+    is carried on, up to all `n_trials`. With `protocol.noise > 0` every trial is simulated with its
+    own noise and `rng`, a numpy Generator, is required. Diverging simulations are NaN and are named
+    by a `DivergenceWarning`. `chunk` rows are simulated at a time, to bound the memory.
     """
     protocol = Protocol() if protocol is None else protocol
     single = np.ndim(theta) == 1

@@ -1,0 +1,329 @@
+"""A store of results: numbers and weights with where they came from.
+
+A result belongs to (tier, name, configuration). It lies in `<root>/<tier>/<name>/<key>/`, the key
+being a hash of the configuration, as readable files: tables as CSV, arrays and weights as
+safetensors, and `record.json` with scalars, configuration, provenance and a checksum per file. A
+stored result is used when its configuration is exactly the one asked for. When the code that made
+it has changed since, it is still used, and `Store.provenance` says so.
+"""
+
+import ast
+import hashlib
+import importlib.metadata
+import importlib.util
+import inspect
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+import uuid
+import warnings
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pandas as pd
+import safetensors.numpy
+from tqdm.auto import tqdm
+
+TIERS = ("smoke", "fast", "paper")
+PACKAGES = ("jrlib", "numpy", "scipy", "numba", "mne", "torch", "sbi", "scikit-learn")
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a computation gives: tables (DataFrames), arrays (weights too) and values (JSON)."""
+
+    tables: dict = field(default_factory=dict)
+    arrays: dict = field(default_factory=dict)
+    values: dict = field(default_factory=dict)
+    record: dict = field(default_factory=dict)
+
+
+class CorruptResultWarning(UserWarning):
+    """A stored result failed its checksum or could not be read; it was set aside."""
+
+
+class Store:
+    """Results of one tier below `root`, computed on demand.
+
+    root : folder, made when missing
+    tier : "smoke", "fast" or "paper"
+    newer_than : ISO date and time; what was stored before is computed anew ("" uses everything,
+        "now" nothing)
+    """
+
+    def __init__(self, root, tier, newer_than=""):
+        if tier not in TIERS:
+            raise ValueError(f"tier: got {tier!r}, expected one of {', '.join(TIERS)}")
+        self.root, self.tier = Path(root), tier
+        self.newer_than = None
+        if newer_than:
+            now = datetime.now(UTC)
+            try:
+                date = now if newer_than == "now" else datetime.fromisoformat(newer_than)
+            except ValueError:
+                raise ValueError(
+                    f"newer_than: got {newer_than!r}, expected 'now', '' or an ISO date and time"
+                ) from None
+            self.newer_than = date if date.tzinfo else date.astimezone()
+        self.used = {}
+
+    def get(self, name, function, config):
+        """The `Result` of `function(**config)`: stored if there is one, else computed and stored.
+
+        name : short name of the result, also its folder
+        function : a function at the top level of a module, returning a `Result`
+        config : its keyword arguments, JSON types only (ValueError otherwise)
+        """
+        return self.get_many(name, function, [config], n_jobs=1)[0]
+
+    def get_many(self, name, function, configs, n_jobs=2, progress=True):
+        """The results for several configurations, computed `n_jobs` side by side where missing.
+
+        Each is stored as soon as it is done, so a run that is stopped goes on where it was.
+        """
+        if not name.replace("-", "").isalnum():
+            raise ValueError(f"name: got {name!r}, expected letters, digits and hyphens")
+        folders = [self.root / self.tier / name / _key(config) for config in configs]
+        results = [self._load(*pair) for pair in zip(folders, configs, strict=True)]
+        missing = [i for i, result in enumerate(results) if result is None]
+        jobs = (joblib.delayed(_compute)(folders[i], name, function, configs[i]) for i in missing)
+        if n_jobs == 1 or len(missing) < 2:
+            computed = (job[0](*job[1], **job[2]) for job in jobs)
+        else:
+            computed = joblib.Parallel(n_jobs=n_jobs, return_as="generator")(jobs)
+        bar = tqdm(computed, name, len(missing), disable=not progress or len(missing) < 2)
+        for i, result in zip(missing, bar, strict=True):
+            results[i] = result
+        code = fingerprint(function)
+        for folder, result in zip(folders, results, strict=True):
+            self.used[folder] = (result.record, result.record["code"] != code)
+        return results
+
+    def provenance(self):
+        """One row for each name used so far, for the page that shows the results.
+
+        Columns: result, tier, number, computed (first and last day), processor minutes, commit,
+        note. The note says when the code has changed since the result was computed.
+        """
+        rows = []
+        frame = pd.DataFrame(
+            [{**record, "changed": changed} for record, changed in self.used.values()],
+            columns=["name", "computed", "wall_seconds", "commit", "changed"],
+        )
+        for name, group in frame.groupby("name", sort=False):
+            days = sorted({date[:10] for date in group["computed"]})
+            changed = int(group["changed"].sum())
+            note = f"code changed since {changed} of them were computed" if changed else ""
+            rows.append(
+                {
+                    "result": name,
+                    "tier": self.tier,
+                    "number": len(group),
+                    "computed": days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}",
+                    "minutes": group["wall_seconds"].sum() / 60.0,
+                    "commit": ", ".join(sorted({commit[:8] for commit in group["commit"]})),
+                    "note": note,
+                }
+            )
+        columns = ["result", "tier", "number", "computed", "minutes", "commit", "note"]
+        return pd.DataFrame(rows, columns=columns)
+
+    def _load(self, folder, config):
+        """The stored result, or None where there is none that may be used."""
+        if not (folder / "record.json").exists():
+            return None
+        try:
+            result = _read(folder)
+        except (OSError, ValueError, KeyError, safetensors.SafetensorError) as error:
+            aside = folder.with_name(f"{folder.name}.corrupt-{uuid.uuid4().hex[:6]}")
+            folder.rename(aside)
+            warnings.warn(
+                f"{folder}: {error}; set aside as {aside.name} and computed anew",
+                CorruptResultWarning,
+                stacklevel=4,
+            )
+            return None
+        if result.record["config"] != json.loads(_canonical(config)):
+            return None
+        computed = datetime.fromisoformat(result.record["computed"])
+        return None if self.newer_than and computed < self.newer_than else result
+
+
+def _canonical(config):
+    """The configuration as JSON text in one form only."""
+    try:
+        return json.dumps(config, sort_keys=True, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"config: {config!r} is not plain JSON: {error}") from None
+
+
+def _key(config):
+    return hashlib.sha256(_canonical(config).encode()).hexdigest()[:16]
+
+
+def _compute(folder, name, function, config):
+    """Run function(**config) and store what it returns; returned as read back from the disk."""
+    start, cpu = time.perf_counter(), time.process_time()
+    result = function(**config)
+    if not isinstance(result, Result):
+        raise TypeError(f"{function.__qualname__} returned {type(result).__name__}, not a Result")
+    record = {
+        "name": name,
+        "function": f"{function.__module__}.{function.__qualname__}",
+        "config": config,
+        "computed": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "wall_seconds": round(time.perf_counter() - start, 3),
+        "cpu_seconds": round(time.process_time() - cpu, 3),
+        "code": fingerprint(function),
+        "commit": _commit(),
+        **_environment(),
+    }
+    _write(folder, result, record)
+    return _read(folder)
+
+
+def _write(folder, result, record):
+    """Write into a folder beside the target, then rename: a killed run leaves no half result."""
+    partial = folder.with_name(f"{folder.name}.partial-{uuid.uuid4().hex[:6]}")
+    partial.mkdir(parents=True)
+    for table, frame in result.tables.items():
+        frame.to_csv(partial / f"{table}.csv", index=False, lineterminator="\n")
+    if result.arrays:
+        arrays = {key: np.ascontiguousarray(array) for key, array in result.arrays.items()}
+        safetensors.numpy.save_file(arrays, partial / "arrays.safetensors")
+    files = {path.name: _checksum(path) for path in sorted(partial.iterdir())}
+    content = {"values": result.values, **record, "files": files}
+    content["checksum"] = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    (partial / "record.json").write_text(json.dumps(content, indent=1) + "\n")
+    if folder.exists():
+        shutil.rmtree(folder)
+    partial.rename(folder)
+
+
+def _read(folder):
+    """Read a stored result; ValueError when a file is missing or is not what was written."""
+    record = json.loads((folder / "record.json").read_text())
+    checksum = record.pop("checksum")
+    if hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest() != checksum:
+        raise ValueError("record.json fails its checksum")
+    tables, arrays = {}, {}
+    for name, expected in record["files"].items():
+        path = folder / name
+        if not path.exists() or _checksum(path) != expected:
+            raise ValueError(f"{name} is missing or fails its checksum")
+        if path.suffix == ".csv":
+            tables[path.stem] = pd.read_csv(path, float_precision="round_trip")
+        else:
+            arrays = safetensors.numpy.load_file(path)
+    return Result(tables, arrays, record.pop("values"), record)
+
+
+def _checksum(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def fingerprint(function):
+    """Hash of the code behind a function: its module and the modules of its package it imports.
+
+    Taken over the syntax trees without docstrings, so comments and layout do not count.
+    """
+    package = function.__module__.split(".")[0]
+    waiting, seen = [function.__module__], {}
+    while waiting:
+        module = waiting.pop()
+        spec = None if module in seen else importlib.util.find_spec(module)
+        if spec is None or not spec.origin or not spec.origin.endswith(".py"):
+            continue
+        tree = ast.parse(Path(spec.origin).read_text())
+        if module != package:  # the package's own __init__ only re-exports
+            seen[module] = hashlib.sha256(_code(tree).encode()).hexdigest()
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            else:
+                continue
+            waiting += [name for name in names if name.startswith(f"{package}.") and _found(name)]
+    return hashlib.sha256(json.dumps(seen, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _found(module):
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def _code(tree):
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
+            text = getattr(body[0].value, "value", None)
+            if isinstance(text, str):
+                del body[0]
+    return ast.dump(tree)
+
+
+def _commit():
+    """The commit of the checkout that this file lies in, "+" for changed files; "" outside one."""
+    here = Path(inspect.getfile(_commit)).parent
+    try:
+        git = ["git", "-C", str(here)]
+        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True)
+        changes = subprocess.run(
+            [*git, "status", "--porcelain", "--", "."], capture_output=True, text=True
+        )
+    except OSError:
+        return ""
+    return commit.stdout.strip() + ("+" if changes.stdout.strip() else "")
+
+
+def _environment():
+    """Versions, processor and system, for the record."""
+    versions = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = "not installed"
+    processor = platform.processor()
+    if sys.platform == "linux":
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+        processor = models[0] if models else processor
+    return {
+        "versions": versions,
+        "processor": f"{processor or platform.machine()}, {os.cpu_count()} cores",
+        "system": platform.platform(),
+    }
+
+
+def write_manifest(root):
+    """Write `<root>/manifest.json`: a line per stored result, of the tiers fast and paper."""
+    root = Path(root)
+    entries = []
+    for tier in TIERS[1:]:
+        for path in sorted((root / tier).glob("*/*/record.json")):
+            if "." in path.parent.name:  # set aside or unfinished
+                continue
+            record = json.loads(path.read_text())
+            entries.append(
+                {
+                    "tier": tier,
+                    "path": str(path.parent.relative_to(root).as_posix()),
+                    **{k: v for k, v in record.items() if k not in ("values", "checksum")},
+                }
+            )
+    path = root / "manifest.json"
+    partial = path.with_suffix(f".partial-{uuid.uuid4().hex[:6]}")
+    partial.write_text(json.dumps(entries, indent=1) + "\n")
+    partial.replace(path)
+    return path

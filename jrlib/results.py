@@ -219,7 +219,7 @@ def _read(folder):
         if not path.exists() or _checksum(path) != expected:
             raise ValueError(f"{name} is missing or fails its checksum")
         if path.suffix == ".csv":
-            tables[path.stem] = pd.read_csv(path, float_precision="round_trip")
+            tables[path.stem] = pd.read_csv(path)
         else:
             arrays = safetensors.numpy.load_file(path)
     return Result(tables, arrays, record.pop("values"), record)

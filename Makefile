@@ -1,0 +1,47 @@
+# make book      build the book and print the page to open
+# make test      style, every chapter at smoke size, the book without a warning, the tests
+# make lab       JupyterLab on the chapters
+# make chapters  run the chapters from zero (TIER=smoke, fast or paper)
+# make clean     remove what was built here; the environment .venv stays
+
+PYTHON ?= python3
+TIER ?= fast
+
+BIN := .venv/bin
+INSTALLED := .venv/installed
+PAGE := book/_build/html/index.html
+SOURCES := _config.yml _toc.yml $(wildcard jrlib/*.py book/*.ipynb book/*.md book/*.bib \
+	book/_static/* results/*/*/*/record.json)
+
+.PHONY: book test lab chapters clean
+
+book: $(PAGE)
+	@echo "The book: $(CURDIR)/$(PAGE)"
+
+# --all, because Sphinx on its own does not see that jrlib or a result changed.
+$(PAGE): $(INSTALLED) $(SOURCES)
+	$(BIN)/jupyter-book build book/ --all -W --keep-going
+	@touch $@
+
+test: $(INSTALLED)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/python book/chapters.py --tier smoke
+	$(BIN)/jupyter-book build book/ --all -W --keep-going
+	$(BIN)/python -m pytest --require-book
+
+lab: $(INSTALLED)
+	$(BIN)/jupyter lab book/
+
+chapters: $(INSTALLED)
+	$(BIN)/python book/chapters.py --tier $(TIER)
+
+$(INSTALLED): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -r requirements.txt
+	@touch $@
+
+clean:
+	rm -rf book/_build results/smoke .pytest_cache .ruff_cache *.egg-info
+	find book jrlib tests -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,212 @@
+"""Run the chapters from zero with papermill and check that each made what it declares.
+
+    python book/chapters.py --tier fast                  all chapters, in the order of the contents
+    python book/chapters.py --tier fast noise -p seed 7  one chapter, with a parameter changed
+    python book/chapters.py --tier fast --stored         keep the results that are stored
+
+Executed notebooks go to `book/_build/chapters/<tier>/`. From zero means that results stored before
+the run began are computed anew. A run that was killed or failed goes on where it was when the same
+command is given again: the file `started` beside the notebooks holds the time at which it began.
+
+The run fails when a cell raises, when a parameter is not in a chapter's parameters cell, or when
+the figures and tables made are not the ones in the notebook's metadata `makes`. A figure is made
+by a cell with `mystnb.figure.name` in its metadata and an image among its outputs, a table by an
+HTML output with `id="tab-..."`.
+"""
+
+import argparse
+import ast
+import json
+import re
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import nbformat
+import papermill
+import yaml
+
+from jrlib import results
+
+BOOK = Path(__file__).resolve().parent
+IMAGE_TYPES = ("image/svg+xml", "image/png")
+
+
+def chapters_in_toc(book):
+    """Names of the notebooks in `<book>/_toc.yml`, in its order."""
+
+    def files(entry):
+        if isinstance(entry, list):
+            return [name for item in entry for name in files(item)]
+        if isinstance(entry, dict):
+            own = [entry[key] for key in ("root", "file") if key in entry]
+            return own + [name for value in entry.values() for name in files(value)]
+        return []
+
+    names = files(yaml.safe_load((book / "_toc.yml").read_text()))
+    return [name for name in names if (book / f"{name}.ipynb").exists()]
+
+
+def unknown_parameters(notebook, parameters):
+    """Which of the parameters the notebook's parameters cell does not have."""
+    known = papermill.inspect_notebook(str(notebook))
+    return [name for name in parameters if name not in known]
+
+
+def differences_from_declared(notebook):
+    """How the figures and tables in an executed notebook differ from its metadata `makes`."""
+    declared = notebook.metadata.get("makes", [])
+    made, problems = [], []
+    for number, cell in enumerate(notebook.cells):
+        outputs = [output.get("data", {}) for output in cell.get("outputs", [])]
+        name = cell.metadata.get("mystnb", {}).get("figure", {}).get("name")
+        if any(kind in data for data in outputs for kind in IMAGE_TYPES):
+            if name:
+                made.append(name)
+            else:
+                problems.append(f"cell {number} shows an image that has no figure name")
+        made += re.findall(r'id="(tab-[^"]+)"', "".join(d.get("text/html", "") for d in outputs))
+    problems += [f"{name} is declared, but not made" for name in declared if name not in made]
+    problems += [f"{name} is made, but not declared" for name in made if name not in declared]
+    problems += [f"{name} is made twice" for name in sorted(set(made)) if made.count(name) > 1]
+    return problems
+
+
+def warnings_in(notebook):
+    """Lines in the notebook's error streams that report a Python warning."""
+    streams = (
+        output.text
+        for cell in notebook.cells
+        for output in cell.get("outputs", [])
+        if output.output_type == "stream" and output.name == "stderr"
+    )
+    return [line for text in streams for line in text.splitlines() if re.search(r"Warning: ", line)]
+
+
+def run_chapter(notebook, executed, parameters):
+    """Execute one notebook; returns what went wrong and the warnings it printed."""
+    try:
+        papermill.execute_notebook(
+            str(notebook),
+            str(executed),
+            parameters=parameters,
+            cwd=str(notebook.parent),
+            progress_bar=sys.stderr.isatty(),
+            start_timeout=180,
+        )
+    except papermill.PapermillExecutionError as error:
+        return [f"cell {error.cell_index} raised {error.ename}: {error.evalue}"], []
+    except Exception as error:  # the kernel did not start, or died
+        return [f"{type(error).__name__}: {error}"], []
+    result = nbformat.read(executed, as_version=4)
+    return differences_from_declared(result), warnings_in(result)
+
+
+def run(book, tier, chapters=(), parameters=None, stored=False):
+    """Run chapters (all of them when none is named) and print a summary; True when all went well.
+
+    ValueError, before anything runs, for an unknown tier or chapter, or for a parameter that one of
+    the chapters does not have.
+    """
+    known = chapters_in_toc(book)
+    if tier not in results.TIERS:
+        raise ValueError(f"tier: got {tier!r}, expected one of {', '.join(results.TIERS)}")
+    for name in chapters:
+        if name not in known:
+            raise ValueError(f"chapter: got {name!r}, expected one of {', '.join(known)}")
+    folder = book / "_build" / "chapters" / tier
+    folder.mkdir(parents=True, exist_ok=True)
+    given = {**(parameters or {}), "tier": tier, "newer_than": ""}
+    chapters = list(chapters) or known
+    for name in chapters:
+        unknown = unknown_parameters(book / f"{name}.ipynb", given)
+        if unknown:
+            raise ValueError(f"parameter: {name}.ipynb has none called {', '.join(unknown)}")
+
+    started = _Started(folder / "started", chapters, given)
+    if not stored:
+        given["newer_than"] = started.begin()
+    rows, problems = [], []
+    for name in chapters:
+        begin = time.perf_counter()
+        wrong, warned = run_chapter(book / f"{name}.ipynb", folder / f"{name}.ipynb", given)
+        verdict = "failed" if wrong else "ok"
+        rows.append(f"{name:<18}{time.perf_counter() - begin:>8.1f} s   {verdict}")
+        print(rows[-1], flush=True)
+        print(*(f"    {line}" for line in warned), sep="\n", end="\n" if warned else "")
+        problems += [f"{name}: {problem}" for problem in wrong]
+    if len(rows) > 1:
+        print(f"\nTier {tier}:", *rows, sep="\n")
+    if problems:
+        print(f"\n{len(problems)} problems:", *problems, sep="\n  ")
+        return False
+    started.end()
+    if (book.parent / "results").is_dir():
+        results.write_manifest(book.parent / "results")
+    print(f"Executed notebooks: {folder}")
+    return True
+
+
+class _Started:
+    """When each unfinished run began, in a JSON file: {what was asked for: time}."""
+
+    def __init__(self, path, chapters, parameters):
+        self.path = path
+        self.request = json.dumps([chapters, parameters], sort_keys=True)
+        self.times = json.loads(path.read_text()) if path.exists() else {}
+
+    def begin(self):
+        """The time at which this run began, the first time it was asked for."""
+        if self.request in self.times:
+            print(
+                f"Going on with the run of {self.times[self.request]}; to begin anew: rm {self.path}"
+            )
+        else:
+            self.times[self.request] = datetime.now(UTC).isoformat(timespec="milliseconds")
+            self._write()
+        return self.times[self.request]
+
+    def end(self):
+        """The run is complete."""
+        self.times.pop(self.request, None)
+        self._write()
+
+    def _write(self):
+        if not self.times:
+            self.path.unlink(missing_ok=True)
+            return
+        partial = self.path.with_suffix(".partial")
+        partial.write_text(json.dumps(self.times, indent=1) + "\n")
+        partial.replace(self.path)
+
+
+def _value(text):
+    """A parameter from the command line: a Python literal where it is one, else the text."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("chapters", nargs="*", help="names of chapters (default: all)")
+    parser.add_argument("--tier", default="fast", help=", ".join(results.TIERS))
+    parser.add_argument("--stored", action="store_true", help="use stored results")
+    parser.add_argument(
+        "-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="a parameter"
+    )
+    arguments = parser.parse_args()
+    parameters = {name: _value(value) for name, value in arguments.p}
+    try:
+        complete = run(BOOK, arguments.tier, arguments.chapters, parameters, arguments.stored)
+    except ValueError as error:
+        parser.error(str(error))
+    sys.exit(0 if complete else 1)
+
+
+if __name__ == "__main__":
+    main()

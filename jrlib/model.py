@@ -29,7 +29,8 @@ class DivergenceWarning(RuntimeWarning):
 def sigmoid(v, convention=CLASSIC):
     """Firing rate (1/s) of a population at mean potential v (mV), any shape."""
     convention = get_convention(convention)
-    return convention.v_max / (1.0 + np.exp(convention.r * (convention.v_0 - np.asarray(v))))
+    with np.errstate(over="ignore"):  # far below v_0 the exponential overflows: the rate is 0
+        return convention.v_max / (1.0 + np.exp(convention.r * (convention.v_0 - np.asarray(v))))
 
 
 def right_hand_side(state, theta, drive, convention=CLASSIC):

@@ -138,7 +138,8 @@ def test_changed_code_is_flagged_and_changed_comments_are_not(tmp_path, monkeypa
     (package / "__init__.py").write_text("")
     inner = package / "inner.py"
     inner.write_text("def half(x):\n    '''Half.'''\n    return x / 2\n")
-    (package / "outer.py").write_text("from small import inner\n\ndef run(x):\n    return inner.half(x)\n")
+    outer = "from small import inner\n\ndef run(x):\n    return inner.half(x)\n"
+    (package / "outer.py").write_text(outer)
     monkeypatch.syspath_prepend(tmp_path)
     from small.outer import run
 

@@ -11,7 +11,7 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 PAGE := book/_build/html/index.html
 SOURCES := _config.yml _toc.yml $(wildcard jrlib/*.py book/*.ipynb book/*.md book/*.bib \
-	book/_static/* results/*/*/*/record.json)
+	book/_static/* results/fast/*/*/record.json results/paper/*/*/record.json)
 
 .PHONY: book test lab chapters clean
 

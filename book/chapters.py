@@ -159,9 +159,8 @@ class _Started:
     def begin(self):
         """The time at which this run began, the first time it was asked for."""
         if self.request in self.times:
-            print(
-                f"Going on with the run of {self.times[self.request]}; to begin anew: rm {self.path}"
-            )
+            print(f"Going on with the run of {self.times[self.request]}.")
+            print(f"To begin anew, remove {self.path}")
         else:
             self.times[self.request] = datetime.now(UTC).isoformat(timespec="milliseconds")
             self._write()

@@ -26,7 +26,7 @@ from sklearn.decomposition import PCA
 from sklearn.dummy import DummyRegressor
 from sklearn.linear_model import RidgeCV
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from torch import nn
 from torch.nn import functional as F
 
@@ -40,12 +40,15 @@ class Network(nn.Module):
         target_low, target_high (n_outputs,): the parameters that outputs 0 and 1 stand for
     """
 
-    def __init__(self, n_channels, n_times, n_outputs, **options):
+    def __init__(self, n_channels, n_times, n_outputs, *, dropout, **options):
         super().__init__()
         sizes = {"n_channels": n_channels, "n_times": n_times, "n_outputs": n_outputs}
-        for size, value in sizes.items():
-            _check_whole(size, value)
-        self.config = dict(name=type(self).__name__, **sizes, **options)
+        for name, value in (sizes | options).items():
+            if not isinstance(value, str):
+                _check_whole(name, value)
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout: got {dropout}, expected a number from 0 to below 1")
+        self.config = {"name": type(self).__name__, **sizes, **options, "dropout": dropout}
         self.register_buffer("input_scale", torch.ones((), dtype=torch.float64))
         self.register_buffer("target_low", torch.zeros(n_outputs, dtype=torch.float64))
         self.register_buffer("target_high", torch.ones(n_outputs, dtype=torch.float64))
@@ -71,13 +74,19 @@ class EEGTransformer(Network):
         d_feedforward=1024,
         dropout=0.2,
     ):
+        super().__init__(
+            n_channels,
+            n_times,
+            n_outputs,
+            tokens=tokens,
+            patch=patch,
+            d_model=d_model,
+            n_heads=n_heads,
+            d_feedforward=d_feedforward,
+            dropout=dropout,
+        )
         _check_choice("tokens", tokens, ("electrodes", "time"))
-        options = {"patch": patch, "n_heads": n_heads, "d_feedforward": d_feedforward}
-        for option, value in options.items():
-            _check_whole(option, value)
         _check_whole("d_model", d_model, multiple_of=math.lcm(2, n_heads))
-        options |= {"tokens": tokens, "d_model": d_model, "dropout": dropout}
-        super().__init__(n_channels, n_times, n_outputs, **options)
         n_tokens, n_features = n_channels, n_times
         if tokens == "time":
             n_tokens, n_features = math.ceil(n_times / patch), n_channels * patch
@@ -132,9 +141,16 @@ class VanillaLSTM(Network):
     def __init__(
         self, n_channels, n_times, n_outputs, readout="last", hidden=64, n_layers=2, dropout=0.2
     ):
+        super().__init__(
+            n_channels,
+            n_times,
+            n_outputs,
+            readout=readout,
+            hidden=hidden,
+            n_layers=n_layers,
+            dropout=dropout,
+        )
         _check_choice("readout", readout, ("last", "mean"))
-        options = {"readout": readout, "hidden": hidden, "n_layers": n_layers, "dropout": dropout}
-        super().__init__(n_channels, n_times, n_outputs, **options)
         between = dropout if n_layers > 1 else 0.0
         self.lstm = nn.LSTM(n_channels, hidden, n_layers, dropout=between, batch_first=True)
         self.dropout = nn.Dropout(dropout)
@@ -156,8 +172,9 @@ class CNNBiLSTM(Network):
     """
 
     def __init__(self, n_channels, n_times, n_outputs, filters=64, hidden=64, dropout=0.1):
-        options = {"filters": filters, "hidden": hidden, "dropout": dropout}
-        super().__init__(n_channels, n_times, n_outputs, **options)
+        super().__init__(
+            n_channels, n_times, n_outputs, filters=filters, hidden=hidden, dropout=dropout
+        )
         self.convolutions = nn.Sequential(
             nn.Conv1d(n_channels, filters, 7, padding=3),
             nn.ReLU(),
@@ -233,33 +250,48 @@ class MeanPredictor(Baseline):
 class RidgeRegressor(Baseline):
     """Ridge regression on the principal components of the response.
 
-    The components are scaled to unit variance, so that the penalty does not prefer the large ones;
-    each parameter has its own penalty, the one with the smallest leave-one-out error.
+    The components keep their variances: the weak ones, which hold noise or a few odd responses, are
+    then shrunk the most. Each target has its own penalty, that of the smallest leave-one-out error.
+
+    n_components: a number, or the part of the variance that the components are to hold.
     """
 
-    def __init__(self, n_components=30):
+    def __init__(self, n_components=0.999999):
         self.model = make_pipeline(
-            PCA(n_components, whiten=True, svd_solver="full"),
-            RidgeCV(alphas=np.logspace(-2, 4, 25), alpha_per_target=True),
+            PCA(n_components, svd_solver="full"),
+            RidgeCV(alphas=np.logspace(-8, 10, 37), alpha_per_target=True),
         )
 
 
 class MLPRegressor(Baseline):
-    """A multilayer perceptron on the same components; standardised targets, early stopping."""
+    """A multilayer perceptron on the principal components of the response's shape and size.
 
-    def __init__(self, n_components=30, hidden=(128, 128), seed=0):
+    Responses span decades in amplitude. Each is therefore divided by its root mean square, whose
+    logarithm is appended; components and targets are scaled to unit variance. A tenth of the
+    training set decides when to stop.
+    """
+
+    def __init__(self, n_components=12, hidden=(128, 128), seed=0):
         perceptron = neural_network.MLPRegressor(
-            hidden,
-            alpha=1e-3,
+            hidden_layer_sizes=hidden,
             early_stopping=True,
             n_iter_no_change=30,
             max_iter=1000,
             random_state=seed,
         )
         self.model = TransformedTargetRegressor(
-            make_pipeline(PCA(n_components, whiten=True, svd_solver="full"), perceptron),
+            make_pipeline(
+                FunctionTransformer(_shape_and_size),
+                PCA(n_components, whiten=True, svd_solver="full"),
+                perceptron,
+            ),
             transformer=StandardScaler(),
         )
+
+
+def _shape_and_size(source):
+    size = np.sqrt(np.mean(np.square(source), axis=1, keepdims=True))  # (n, 1)
+    return np.hstack([source / size, np.log(size)])  # (n, n_times + 1)
 
 
 BASELINES = {

@@ -20,7 +20,7 @@ book: $(PAGE)
 
 # --all, because Sphinx on its own does not see that jrlib or a result changed.
 $(PAGE): $(INSTALLED) $(SOURCES)
-	$(BIN)/jupyter-book build book/ --all -W --keep-going
+	$(BIN)/jupyter-book build book/ --all
 	@touch $@
 
 test: $(INSTALLED)

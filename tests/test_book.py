@@ -1,0 +1,204 @@
+"""The book: settings, notebooks as they are committed, and pages as they were built."""
+
+import re
+import tomllib
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import nbformat
+import papermill
+import pytest
+import yaml
+from bs4 import BeautifulSoup
+
+ROOT = Path(__file__).resolve().parents[1]
+BOOK = ROOT / "book"
+HTML = BOOK / "_build" / "html"
+
+
+def toc():
+    """Names of all pages in the table of contents."""
+    contents = yaml.safe_load((ROOT / "_toc.yml").read_text())
+    chapters = [chapter["file"] for part in contents["parts"] for chapter in part["chapters"]]
+    return [contents["root"], *chapters]
+
+
+CHAPTERS = [name for name in toc() if not (BOOK / f"{name}.md").exists()]
+
+
+def read(name):
+    return nbformat.read(BOOK / f"{name}.ipynb", as_version=4)
+
+
+def figure_cells(notebook):
+    return [cell for cell in notebook.cells if "figure" in cell.metadata.get("mystnb", {})]
+
+
+def test_settings_in_the_book_are_links_to_the_roots():
+    for name in ("_config.yml", "_toc.yml"):
+        assert (BOOK / name).is_symlink(), f"book/{name} must be a link to ../{name}"
+        assert (BOOK / name).resolve() == ROOT / name
+
+
+def test_everything_jrlib_needs_is_pinned():
+    metadata = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    requirements = [line.split("#")[0].strip() for line in lines]
+    requirements = [line for line in requirements if line]
+    assert requirements[-1] == "-e ."
+    assert all(re.fullmatch(r"[\w-]+==[\w.]+", line) for line in requirements[:-1])
+    pinned = {line.split("==")[0] for line in requirements[:-1]}
+    assert set(metadata["project"]["dependencies"]) <= pinned
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_notebook_is_valid_and_without_outputs(name):
+    notebook = read(name)
+    nbformat.validate(notebook)
+    assert (notebook.nbformat, notebook.nbformat_minor) == (4, 5)
+    assert notebook.metadata.kernelspec.name == "python3"
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            clear = f"jupyter nbconvert --clear-output --inplace book/{name}.ipynb"
+            assert not cell.outputs, f"outputs are not committed: {clear}"
+            assert cell.execution_count is None, clear
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_notebook_begins_with_its_title_and_has_the_parameters(name):
+    notebook = read(name)
+    assert notebook.cells[0].cell_type == "markdown"
+    assert re.match(r"# \S", notebook.cells[0].source)
+    tagged = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    assert len(tagged) == 1
+    parameters = papermill.inspect_notebook(str(BOOK / f"{name}.ipynb"))
+    assert {"tier", "seed", "newer_than"} <= parameters.keys()
+    assert parameters["tier"]["default"] == '"fast"'
+    assert parameters["newer_than"]["default"] == '""'
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_figures_are_declared_and_described(name):
+    notebook = read(name)
+    declared = notebook.metadata["makes"]
+    assert len(declared) == len(set(declared))
+    assert all(re.fullmatch(r"(fig|tab)-[a-z0-9-]+", item) for item in declared)
+    figures = figure_cells(notebook)
+    names = [cell.metadata.mystnb.figure.name for cell in figures]
+    assert sorted(names) == sorted(item for item in declared if item.startswith("fig-"))
+    for cell in figures:
+        figure, image = cell.metadata.mystnb.figure, cell.metadata.mystnb.image
+        assert len(figure.caption) >= 40, f"{figure.name}: the caption says too little"
+        assert len(image.alt) >= 40, f"{figure.name}: the alternative text says too little"
+
+
+def test_names_of_figures_and_tables_are_unique_in_the_book():
+    names = [item for name in CHAPTERS for item in read(name).metadata["makes"]]
+    assert len(names) == len(set(names))
+
+
+@pytest.fixture(scope="module")
+def pages(request):
+    """The built pages by file name, parsed."""
+    if not (HTML / "index.html").exists():
+        message = "the book has not been built: jupyter-book build book/"
+        if request.config.getoption("--require-book"):
+            pytest.fail(message)
+        pytest.skip(message)
+    files = sorted(HTML.glob("*.html"))
+    return {file.name: BeautifulSoup(file.read_text(), "html.parser") for file in files}
+
+
+def content(page):
+    return page.find("article") or page
+
+
+def test_every_page_of_the_contents_was_built(pages):
+    assert {f"{name}.html" for name in toc()} <= pages.keys()
+
+
+def test_pages_load_nothing_from_elsewhere(pages):
+    for name, page in pages.items():
+        sources = [tag["src"] for tag in page.find_all(src=True)]
+        sources += [tag["href"] for tag in page.find_all("link", href=True)]
+        for address in sources:
+            parts = urlsplit(address)
+            if parts.scheme == "data":
+                continue
+            assert not parts.scheme, f"{name} loads {address}"
+            assert not parts.netloc, f"{name} loads {address}"
+            assert (HTML / unquote(parts.path)).resolve().exists(), f"{name}: no {address}"
+        for script in page.find_all(["script", "style"]):
+            assert not re.search(r"https?://", script.get_text()), f"{name}: {script}"
+
+
+def test_style_sheets_load_nothing_from_elsewhere(pages):
+    for file in HTML.rglob("*.css"):
+        assert not re.search(r"(url\(|@import)\s*[\"']?(https?:)?//", file.read_text()), file
+
+
+def test_internal_links_lead_somewhere(pages):
+    anchors = {
+        name: {tag["id"] for tag in page.find_all(id=True)}
+        | {tag["name"] for tag in page.find_all("a", attrs={"name": True})}
+        for name, page in pages.items()
+    }
+    for name, page in pages.items():
+        for link in page.find_all("a", href=True):
+            parts = urlsplit(link["href"])
+            if parts.scheme or parts.netloc or link["href"] == "#":
+                continue
+            target = unquote(parts.path) or name
+            assert (HTML / target).exists(), f"{name} links to {link['href']}"
+            if parts.fragment and target in anchors:
+                assert unquote(parts.fragment) in anchors[target], f"{name}: {link['href']}"
+
+
+def test_images_are_described(pages):
+    for name, page in pages.items():
+        for image in page.find_all("img"):
+            alt = image.get("alt", "").strip()
+            assert alt, f"{name}: {image['src']} has no alternative text"
+            assert not re.search(r"\.(svg|png|jpe?g|gif)$|^_images", alt), f"{name}: {alt}"
+
+
+def test_figures_have_captions(pages):
+    for name, page in pages.items():
+        for figure in page.find_all("figure"):
+            caption = figure.find("figcaption")
+            assert caption, f"{name}: {figure.get('id')} has no caption"
+            assert len(caption.get_text().strip()) >= 40, f"{name}: {figure.get('id')}"
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_page_shows_what_the_chapter_declares(pages, name):
+    article = content(pages[f"{name}.html"])
+    for item in read(name).metadata["makes"]:
+        shown = article.find(id=item)
+        assert shown, f"{name}.html does not show {item}"
+        assert shown.find("img" if item.startswith("fig-") else "caption"), item
+
+
+def test_pages_show_no_errors(pages):
+    for name, page in pages.items():
+        text = content(page).get_text()
+        assert "Traceback (most recent call last)" not in text, name
+        assert not page.select(".output.traceback, .problematic, .system-message"), name
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_numbers_in_the_prose_were_filled_in(pages, name):
+    prose = [cell.source for cell in read(name).cells if cell.cell_type == "markdown"]
+    expected = sum(len(re.findall(r"\{glue:text\}`", text)) for text in prose)
+    numbers = content(pages[f"{name}.html"]).select("span.pasted-text")
+    assert len(numbers) == expected
+    assert all(re.search(r"\w", number.get_text()) for number in numbers)
+    assert not any(number.get_text() in ("nan", "None") for number in numbers)
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_formulas_in_tables_are_typeset(pages, name):
+    page = pages[f"{name}.html"]
+    if any("$" in table.get_text() for table in content(page).select(".text_html")):
+        scripts = [script["src"] for script in page.find_all("script", src=True)]
+        assert any("mathjax" in script for script in scripts), "MathJax comes with an equation"

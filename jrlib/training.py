@@ -277,17 +277,19 @@ def _check_dataset(argument, dataset, network):
 
 def _check_settings(**settings):
     """ValueError for the first setting out of its bounds."""
-    whole = [name for name in ("epochs", "batch_size", "patience", "threads") if name in settings]
-    for name in whole:
-        value = settings[name]
+    for name in ("epochs", "batch_size", "patience", "threads"):
+        value = settings.get(name, 1)
         if name == "patience" and value is None:
             continue
-        if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
+        if not isinstance(value, int | np.integer) or value < 1:
             raise ValueError(f"{name}: got {value!r}, expected a whole number from 1")
-    for name, least in [("noise_factor", "0"), ("weight_decay", "0"), ("learning_rate", "above 0")]:
-        value = settings.get(name, 1.0)
-        if not (np.isfinite(value) and value >= 0 and (least == "0" or value > 0)):
-            raise ValueError(f"{name}: got {value!r}, expected a finite number from {least}")
+    for name in ("noise_factor", "weight_decay"):
+        value = settings.get(name, 0.0)
+        if not (np.isfinite(value) and value >= 0):
+            raise ValueError(f"{name}: got {value!r}, expected a finite number from 0")
+    learning_rate = settings.get("learning_rate", 1.0)
+    if not (np.isfinite(learning_rate) and learning_rate > 0):
+        raise ValueError(f"learning_rate: got {learning_rate!r}, expected a finite number above 0")
     if settings.get("optimizer", "adam") not in OPTIMIZERS:
         allowed = ", ".join(OPTIMIZERS)
         raise ValueError(f"optimizer: got {settings['optimizer']!r}, expected one of {allowed}")

@@ -18,7 +18,8 @@ from jrlib.protocol import Protocol, averaging_covariance
 #: times the potential in volts.
 MOMENT_PER_MV = 1e-9
 #: Standard deviation of the white noise of one channel of the raw recording at noise factor 1, V:
-#: the EEG entry of `mne.make_ad_hoc_cov`, and before the average reference.
+#: the EEG entry of `mne.make_ad_hoc_cov`, before the average reference. Noise factors of jrlib
+#: multiply this standard deviation; those of the public code multiply its square, the covariance.
 SENSOR_NOISE = 0.2e-6
 
 HEADS = ("sphere", "fsaverage")
@@ -71,7 +72,9 @@ def lead_field(montage="biosemi64", head="sphere"):
             caudalmiddlefrontal-lh. Needs MNE's fsaverage on disk; it is never downloaded from here.
 
     The result is kept for the life of the process and is read-only. Raises ValueError for an
-    unknown montage or head; FileNotFoundError, saying how to get it, when fsaverage is missing.
+    unknown montage or head, or electrodes that do not lie on the sphere even roughly (MNE's
+    "spherical_..." montages, which have the ears on the equator); FileNotFoundError, saying how to
+    get it, when fsaverage is missing.
     """
     return _lead_field(montage_info(montage), head)
 
@@ -130,6 +133,13 @@ def dipole_potentials(info, conductor, positions, moments):
 
 
 def _sphere_potentials(info):
+    positions = np.array([channel["loc"][:3] for channel in info["chs"]])
+    distance = np.linalg.norm(positions - HEAD_CENTRE, axis=1)
+    if not np.all(np.abs(distance / HEAD_RADIUS - 1.0) < 0.4):
+        raise ValueError(
+            f"montage: electrodes {1e3 * distance.min():.0f} to {1e3 * distance.max():.0f} mm from "
+            f"the head's centre, expected about {1e3 * HEAD_RADIUS:.0f} in MNE's head coordinates"
+        )
     conductor = mne.make_sphere_model(HEAD_CENTRE, HEAD_RADIUS, verbose="error")
     return dipole_potentials(info, conductor, *source_patch())
 
@@ -167,8 +177,8 @@ def _fsaverage_folder():
             return folder
     raise FileNotFoundError(
         f"head='fsaverage' needs MNE's template subject, and {_solution(folders[-1])} is not "
-        f"there. Get it once with: python -c 'import mne; mne.datasets.fetch_fsaverage()'. "
-        f"head='sphere' needs no download."
+        f"there. Get it once with: pip install nibabel && "
+        f"python -c 'import mne; mne.datasets.fetch_fsaverage()'. head='sphere' needs neither."
     )
 
 
@@ -287,6 +297,7 @@ def simulate_raw(
     info = montage_info(montage, 1.0 / protocol.dt)
     data = MOMENT_PER_MV * lead_field(montage, head)[:, np.newaxis] * source
     raw = mne.io.RawArray(data, info, verbose="error")
+    raw.set_eeg_reference(projection=True, verbose="error")
     if _positive_noise(noise_factor, rng):
         sd = {"eeg": noise_factor * SENSOR_NOISE, "grad": 0.0, "mag": 0.0}
         noise = mne.make_ad_hoc_cov(info, std=sd, verbose="error")

@@ -56,9 +56,9 @@ def score(truth, estimate, names, *, scale, n_bootstrap=1000, level=0.95, seed=0
     seed : of the resampling; the same seed gives the same intervals
 
     Columns: parameter, metric (of `METRICS`), value, low, high, n. The intervals are percentile
-    intervals: for a correlation, the ends are those of the Fisher-z interval too, they never leave
-    -1..1, and at the test sets' sizes (100 rows and more) they cover as they should to within about
-    two per cent (tested). BCa would correct a bias smaller than that and needs a jackknife.
+    intervals of resampled rows: they do not depend on the scale on which a metric is written
+    (Fisher's z gives the same ends), never leave its range, and for 100 rows cover a correlation of
+    a bivariate normal within 0.91 to 0.98 for a nominal 0.95 (tested). BCa would need a jackknife.
     They say what another test set would change, not another training run.
 
     A constant estimate (the mean predictor) has no correlation by definition: NaN, without a

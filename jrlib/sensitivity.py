@@ -1,0 +1,143 @@
+"""How much the evoked response depends on each parameter, one at a time and all together.
+
+Every measure is relative: a parameter is scaled by a factor of its reference value, and changes of
+the response are compared with its root mean square over the epoch. A sensitivity of 0.2 says that
+1 % of change in the parameter changes the response by 0.2 %.
+"""
+
+import numpy as np
+import pandas as pd
+
+from jrlib.parameters import CLASSIC, IDENTIFIABLE_NAMES, PARAMETER_NAMES, TYPICAL, check_theta
+from jrlib.protocol import simulate_erp
+
+FACTORS = tuple(np.linspace(0.5, 1.5, 41).tolist())
+STEP = 1e-3  # of a factor, in the central differences
+
+
+def rms(response):
+    """Root mean square over the last axis (time)."""
+    return np.sqrt(np.mean(np.square(response), axis=-1))
+
+
+def responses(factors=FACTORS, theta=TYPICAL, convention=CLASSIC, protocol=None):
+    """Evoked responses with one parameter at a time multiplied by each factor, (9, m, n_times), mV.
+
+    factors: (m,). theta: (9,), the reference.
+    """
+    theta = _reference(theta)
+    factors = np.asarray(factors, dtype=float)
+    grid = np.tile(theta, (len(theta), len(factors), 1))
+    for k in range(len(theta)):
+        grid[k, :, k] *= factors
+    erp = simulate_erp(grid.reshape(-1, len(theta)), protocol, convention)
+    return erp.reshape(*grid.shape[:2], -1)
+
+
+def gradients(factors=FACTORS, theta=TYPICAL, convention=CLASSIC, protocol=None, *, step=STEP):
+    """Derivatives of `responses` by the factor, (9, m, n_times), mV.
+
+    Central differences of fourth order: (8 (f(+h) - f(-h)) - (f(+2h) - f(-2h))) / (12 h), h = step.
+    """
+    if not 0.0 < step < 0.1:
+        raise ValueError(f"step: got {step}, expected a fraction between 0 and 0.1")
+    factors = np.asarray(factors, dtype=float)
+    if factors.ndim != 1 or not (np.isfinite(factors).all() and (factors > 2.0 * step).all()):
+        raise ValueError(f"factors: got {factors}, expected numbers (m,) above {2.0 * step}")
+    shifts = step * np.array([-2.0, -1.0, 1.0, 2.0])
+    weights = np.array([1.0, -8.0, 8.0, -1.0]) / (12.0 * step)
+    shifted = responses(np.add.outer(factors, shifts).ravel(), theta, convention, protocol)
+    shifted = shifted.reshape(len(PARAMETER_NAMES), len(factors), len(shifts), -1)
+    return np.einsum("kfst,s->kft", shifted, weights)
+
+
+def profiles(factors=FACTORS, theta=TYPICAL, convention=CLASSIC, protocol=None, *, step=STEP):
+    """What becomes of the evoked response when one parameter at a time is multiplied by a factor.
+
+    Returns a DataFrame with a row per parameter and factor, and the columns
+    amplitude : maximum - minimum of the response over the epoch, mV
+    error : rms(response - reference response) / rms(reference response)
+    gradient : rms(d response / d factor) / rms(reference response)
+    """
+    reference = simulate_erp(_reference(theta), protocol, convention)
+    gradient = gradients(factors, theta, convention, protocol, step=step)
+    response = responses(factors, theta, convention, protocol)
+    columns = {
+        "amplitude": np.ptp(response, axis=-1),
+        "error": rms(response - reference) / rms(reference),
+        "gradient": rms(gradient) / rms(reference),
+    }
+    return pd.DataFrame(
+        {
+            "parameter": np.repeat(PARAMETER_NAMES, len(factors)),
+            "factor": np.tile(factors, len(PARAMETER_NAMES)),
+            **{name: values.ravel() for name, values in columns.items()},
+        }
+    )
+
+
+def jacobian(theta=TYPICAL, convention=CLASSIC, protocol=None, *, step=STEP):
+    """Derivatives of the response by the logarithm of each parameter, (n_times, 9), no unit.
+
+    Divided by the rms of the response, so that the rms of column k is the relative sensitivity to
+    parameter k. In logarithms the derivatives by a_1..a_4 are also those by C a_1..C a_4, and the
+    derivative by C is their sum.
+    """
+    reference = simulate_erp(_reference(theta), protocol, convention)
+    return gradients([1.0], theta, convention, protocol, step=step)[:, 0].T / rms(reference)
+
+
+def relative_sensitivity(theta=TYPICAL, convention=CLASSIC, protocol=None, *, step=STEP):
+    """Local sensitivity to each of the nine parameters, with a check of the step.
+
+    Returns a DataFrame with the columns
+    parameter
+    sensitivity : rms(d response / d ln parameter) / rms(response)
+    step_error : by which fraction it moves when the step is halved
+    own : which fraction of the derivative (in rms) no combination of the other parameters imitates;
+        0 for C and a_1..a_4, since only the four products enter the equations
+    own_product : the same among the eight `IDENTIFIABLE_NAMES`; in the row of a_k it belongs to
+        C a_k, and it is missing for C
+    """
+    derivative = jacobian(theta, convention, protocol, step=step)
+    sensitivity = rms(derivative.T)
+    finer = rms(jacobian(theta, convention, protocol, step=step / 2.0).T)
+    products = own_fraction(derivative[:, : len(IDENTIFIABLE_NAMES)])
+    connects = np.array([not name.startswith(("A", "b")) for name in PARAMETER_NAMES])
+    return pd.DataFrame(
+        {
+            "parameter": PARAMETER_NAMES,
+            "sensitivity": sensitivity,
+            "step_error": np.abs(finer / sensitivity - 1.0),
+            "own": np.where(connects, 0.0, np.append(products, np.nan)),
+            "own_product": np.append(products, np.nan),
+        }
+    )
+
+
+def own_fraction(derivative):
+    """For each column of (n_times, k): |part orthogonal to the other columns| / |column|, (k,)."""
+    unit = derivative / np.linalg.norm(derivative, axis=0)
+    own = []
+    for k in range(unit.shape[1]):
+        others, _ = np.linalg.qr(np.delete(unit, k, axis=1))
+        own.append(np.linalg.norm(unit[:, k] - others @ (others.T @ unit[:, k])))
+    return np.array(own)
+
+
+def spectrum(theta=TYPICAL, convention=CLASSIC, protocol=None, *, step=STEP):
+    """Singular values of `jacobian` over the root of n_times, falling, (9,), and the directions.
+
+    Value k is the relative change of the response (rms) per relative change along direction k, a
+    unit vector of nine logarithmic changes; the directions are the rows of the (9, 9) matrix.
+    """
+    derivative = jacobian(theta, convention, protocol, step=step)
+    _, values, directions = np.linalg.svd(derivative, full_matrices=False)
+    return values / np.sqrt(len(derivative)), directions
+
+
+def _reference(theta):
+    theta = check_theta(theta)
+    if len(theta) != 1:
+        raise ValueError(f"theta: got {len(theta)} rows, expected one reference (9,)")
+    return theta[0]

@@ -1,0 +1,119 @@
+"""Sensitivities against exact symmetries, the linear limit and an independent derivative."""
+
+import numpy as np
+import pytest
+
+from jrlib import sensitivity
+from jrlib.model import right_hand_side
+from jrlib.parameters import CLASSIC, CONVENTIONS, PARAMETER_NAMES, RELEASED, TYPICAL
+from jrlib.protocol import Protocol, simulate_erp
+
+# rms(d ERP / d ln parameter) / max |ERP| at the typical parameters, from independent trials.
+# A_e A_i b_e b_i a_1 a_2 a_3 a_4 C
+TRIALS = {
+    "RELEASED": [0.019, 0.21, 0.019, 0.21, 3e-5, 3e-5, 3e-5, 3e-5, 3e-5],
+    "CLASSIC": [0.053, 0.30, 0.083, 0.31, 0.014, 0.076, 0.056, 0.25, 0.21],
+}
+
+
+@pytest.mark.parametrize("convention", TRIALS)
+def test_sensitivities_of_the_trials(convention):
+    table = sensitivity.relative_sensitivity(convention=convention)
+    erp = simulate_erp(TYPICAL, convention=convention)
+    over_peak = table.sensitivity * sensitivity.rms(erp) / np.abs(erp).max()
+    np.testing.assert_allclose(over_peak, TRIALS[convention], rtol=0.16)
+    assert (table.step_error < 1e-6).all()
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS)
+def test_only_the_products_of_c_and_a_matter(convention):
+    theta = TYPICAL.copy()
+    theta[8] *= 2.0
+    theta[4:8] /= 2.0
+    np.testing.assert_array_equal(
+        simulate_erp(theta, convention=convention), simulate_erp(TYPICAL, convention=convention)
+    )
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS)
+def test_exactly_one_direction_is_null(convention):
+    values, directions = sensitivity.spectrum(convention=convention)
+    null = np.array([0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0, -1.0]) / np.sqrt(5.0)
+    assert values[-1] < 1e-10 * values[0]
+    assert values[-2] > 10.0 * values[-1]
+    np.testing.assert_allclose(np.abs(directions[-1] @ null), 1.0, rtol=1e-6)
+
+
+def test_jacobian_agrees_with_the_complex_step():
+    """One pulse, by a Runge-Kutta of the test's own, with imaginary parameter changes."""
+    protocol = Protocol(n_trials=1, transient=0.0, epoch=(-0.2, 0.3))
+    for convention in CONVENTIONS:
+        theta = TYPICAL * (1.0 + 1e-30j * np.eye(9))
+        state, source = np.zeros((9, 6), complex), []
+        for u in protocol.drive:
+            source.append(state[:, 1] - state[:, 2])
+            h = protocol.dt
+            k1 = right_hand_side(state, theta, u, convention)
+            k2 = right_hand_side(state + h / 2 * k1, theta, u, convention)
+            k3 = right_hand_side(state + h / 2 * k2, theta, u, convention)
+            k4 = right_hand_side(state + h * k3, theta, u, convention)
+            state = state + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
+        source = protocol.correct_baseline(np.array(source).T)  # (9, n_times)
+        exact = source.imag / 1e-30 / sensitivity.rms(source[0].real)
+        found = sensitivity.jacobian(convention=convention, protocol=protocol)
+        np.testing.assert_allclose(found.T, exact, rtol=1e-6, atol=1e-6 * np.abs(exact).max())
+
+
+def test_released_response_is_that_of_a_linear_filter():
+    """A_e and A_i scale two linear parts, so their derivatives add up to the response itself."""
+    derivative = sensitivity.jacobian(convention=RELEASED)
+    erp = simulate_erp(TYPICAL, convention=RELEASED)
+    erp = erp / sensitivity.rms(erp)
+    difference = derivative[:, 0] + derivative[:, 1] - erp
+    assert sensitivity.rms(difference) < 1e-3
+    weak = sensitivity.relative_sensitivity(convention=RELEASED).sensitivity[4:]
+    assert (weak < 3e-4).all()
+
+
+def test_profiles_around_the_reference():
+    table = sensitivity.profiles([0.9, 0.999, 1.0, 1.001, 1.1]).set_index(["parameter", "factor"])
+    local = sensitivity.relative_sensitivity().set_index("parameter").sensitivity
+    for name in PARAMETER_NAMES:
+        rows = table.loc[name]
+        assert rows.error[1.0] == 0.0
+        assert rows.gradient[1.0] == pytest.approx(local[name], rel=1e-9)
+        assert rows.error[1.001] == pytest.approx(1e-3 * local[name], rel=1e-2)
+        assert rows.error[0.999] == pytest.approx(1e-3 * local[name], rel=1e-2)
+        slope = (rows.error[1.1] + rows.error[0.9]) / 0.2
+        assert slope == pytest.approx(local[name], rel=0.15)
+    amplitude = np.ptp(simulate_erp(TYPICAL, convention=CLASSIC))
+    assert table.loc["A_e"].amplitude[1.0] == pytest.approx(amplitude, rel=1e-12)
+
+
+def test_own_fraction_of_known_directions():
+    t = np.linspace(0.0, 1.0, 50)
+    a, b = np.sin(2 * np.pi * t), np.cos(2 * np.pi * t)
+    a, b = a / np.linalg.norm(a), b - (a @ b) / (a @ a) * a
+    b = b / np.linalg.norm(b)
+    tilted = np.column_stack([3.0 * a, np.cos(0.3) * a + np.sin(0.3) * b])
+    np.testing.assert_allclose(sensitivity.own_fraction(tilted), np.sin(0.3))
+
+
+def test_connectivity_has_no_part_of_its_own():
+    own = sensitivity.relative_sensitivity().set_index("parameter")
+    assert (own.own[["a_1", "a_2", "a_3", "a_4", "C"]] == 0.0).all()
+    assert (own.own_product.drop("C") > 1e-4).all()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: sensitivity.profiles([0.0, 1.0]), "factors"),
+        (lambda: sensitivity.profiles([[1.0]]), "factors"),
+        (lambda: sensitivity.jacobian(step=0.5), "step"),
+        (lambda: sensitivity.responses(theta=np.tile(TYPICAL, (2, 1))), "theta: got 2 rows"),
+    ],
+)
+def test_bad_input_is_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

@@ -72,7 +72,8 @@ class Dataset:
         """Averaged sensor data, float32 torch (len(rows), n_channels, n_times).
 
         In units of the sensor noise's standard deviation in the raw recording at noise factor 1
-        (0.2 microvolts). `noise_factor` multiplies that noise; `generator` is a torch.Generator.
+        (0.2 microvolts). `noise_factor` multiplies the noise covariance, see `eeg.noise_sd`;
+        `generator` is a torch.Generator.
         """
         erp = torch.from_numpy(self.erp[rows])
         signal = erp[:, None, :] * self._unit_gain[None, :, None]
@@ -96,7 +97,7 @@ class Dataset:
         10 log10 of the response's mean square over the noise's, both over the whole epoch.
         """
         signal = np.mean(self.erp.astype(np.float64) ** 2, axis=1)
-        noise = (noise_factor * self.source_noise) ** 2 * np.mean(np.diag(self.covariance))
+        noise = noise_factor * self.source_noise**2 * np.mean(np.diag(self.covariance))
         return float(10.0 * np.log10(np.median(signal) / noise)) if noise > 0 else np.inf
 
     @property
@@ -116,13 +117,12 @@ class Dataset:
         return torch.from_numpy(root.astype(np.float32))
 
     def _noise(self, shape, noise_factor, generator):
-        """Noise (*shape, n_times) of an average whose raw noise has sd `noise_factor`, or None."""
-        if not (np.isfinite(noise_factor) and noise_factor >= 0):
-            raise ValueError(f"noise_factor: got {noise_factor}, expected a finite number from 0")
-        if noise_factor == 0:
+        """Averaged noise (*shape, n_times) in units of the raw noise's sd at factor 1, or None."""
+        sd = eeg.noise_sd(noise_factor) / eeg.SENSOR_NOISE
+        if sd == 0:
             return None
         white = torch.randn(*shape, self.n_times, generator=generator)
-        return noise_factor * (white @ self._noise_root)
+        return sd * (white @ self._noise_root)
 
 
 def make_dataset(
@@ -180,7 +180,7 @@ def make_dataset(
             "n_drawn": int(n),
             "n_diverged": n_diverged,
             "n_outliers": int(n - n_diverged - keep.sum()),
-            "seed": seed if isinstance(seed, int) else None,
+            "seed": None if isinstance(seed, np.random.Generator) else seed,
             "convention": vars(convention),
             "prior": vars(prior),
             "protocol": vars(protocol),

@@ -182,6 +182,18 @@ def _fsaverage_folder():
     )
 
 
+def noise_sd(noise_factor):
+    """Standard deviation of the raw recording's sensor noise at a noise factor, V.
+
+    The factor multiplies the noise covariance, as in the public code, so the standard deviation
+    grows with its square root: 1 is 0.2 microvolts, and 10,000, at 20 microvolts, real EEG.
+    Raises ValueError for a factor below 0.
+    """
+    if not (np.isfinite(noise_factor) and noise_factor >= 0):
+        raise ValueError(f"noise_factor: got {noise_factor}, expected a finite number from 0")
+    return float(SENSOR_NOISE * np.sqrt(noise_factor))
+
+
 def to_evoked(
     erp,
     times,
@@ -199,7 +211,7 @@ def to_evoked(
     erp : (n_times,) mV, baseline-corrected; times : (n_times,) s, evenly spaced
     protocol : says how many trials were averaged and over what baseline; `Protocol()` by default
     noise_factor : adds the averaged noise of a recording whose channels have white noise of
-        `noise_factor * SENSOR_NOISE`; needs `rng`, a numpy Generator
+        `noise_sd(noise_factor)`; needs `rng`, a numpy Generator
     covariance : (n_times, n_times) of one channel's average for white raw noise of sd 1;
         `averaging_covariance(protocol)` by default. Decimated data need their `Dataset.covariance`.
 
@@ -225,7 +237,7 @@ def to_evoked(
         values, vectors = np.linalg.eigh(covariance)
         white = rng.standard_normal(data.shape)
         noise = (white * np.sqrt(np.clip(values, 0.0, None))) @ vectors.T
-        data += noise_factor * SENSOR_NOISE * noise
+        data += noise_sd(noise_factor) * noise
     evoked = mne.EvokedArray(
         data,
         montage_info(montage, 1.0 / step),
@@ -283,8 +295,8 @@ def simulate_raw(
 
     source : (n_steps,) y_1 - y_2 in mV over the whole of `protocol.drive`, transient included
 
-    White noise with MNE's ad-hoc covariance times `noise_factor` squared, which needs `rng`, a
-    numpy Generator. `average_raw` makes the evoked response of it. This is the long way, through
+    White noise with MNE's ad-hoc covariance times `noise_factor`, which needs `rng`, a numpy
+    Generator. `average_raw` makes the evoked response of it. This is the long way, through
     MNE's own machinery; `to_evoked` is the short one, with the same mean and covariance.
     """
     protocol = Protocol() if protocol is None else protocol
@@ -299,7 +311,7 @@ def simulate_raw(
     raw = mne.io.RawArray(data, info, verbose="error")
     raw.set_eeg_reference(projection=True, verbose="error")
     if _positive_noise(noise_factor, rng):
-        sd = {"eeg": noise_factor * SENSOR_NOISE, "grad": 0.0, "mag": 0.0}
+        sd = {"eeg": noise_sd(noise_factor), "grad": 0.0, "mag": 0.0}
         noise = mne.make_ad_hoc_cov(info, std=sd, verbose="error")
         mne.simulation.add_noise(raw, noise, rng=rng, verbose="error")
     onset = protocol.transient - protocol.epoch[0] + protocol.isi * np.arange(protocol.n_trials)
@@ -337,8 +349,7 @@ def _series(name, values):
 
 
 def _positive_noise(noise_factor, rng):
-    if not (np.isfinite(noise_factor) and noise_factor >= 0):
-        raise ValueError(f"noise_factor: got {noise_factor}, expected a finite number from 0")
-    if noise_factor > 0 and rng is None:
+    positive = noise_sd(noise_factor) > 0
+    if positive and rng is None:
         raise ValueError("rng: a numpy Generator is needed when noise_factor is above 0")
-    return noise_factor > 0
+    return positive

@@ -50,7 +50,7 @@ def fit(
     """Train a network in place by the mean squared error of the scaled parameters.
 
     train, validation: jrlib.data.Dataset; the network keeps the limits that scale the targets
-    noise_factor: sensor noise as a multiple of the study's, drawn anew for every batch, or with
+    noise_factor: multiplies the covariance of the sensor noise, drawn anew for every batch, or with
         frozen_noise=True once for each simulation, as in the public code; the noise of the
         validation set is the same in all epochs
     patience: stop after this many epochs without a new lowest validation loss (None: never)

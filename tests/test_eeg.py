@@ -154,7 +154,7 @@ def test_matched_filter_noise_is_unbiased_with_the_predicted_deviation(gain):
     erp = np.sin(2 * np.pi * times)
     noise = {"noise_factor": factor, "covariance": np.eye(400), "rng": rng}
     error = [eeg.from_evoked(eeg.to_evoked(erp, times, **noise))[0] - erp for _ in range(10)]
-    expected = factor * eeg.SENSOR_NOISE / np.linalg.norm(gain)
+    expected = np.sqrt(factor) * eeg.SENSOR_NOISE / np.linalg.norm(gain)
     assert abs(np.mean(error)) < 4 * expected / np.sqrt(4000)
     assert np.std(error) == pytest.approx(expected, rel=4 / np.sqrt(2 * 4000))
 
@@ -185,12 +185,12 @@ def test_raw_noise_averages_to_the_stated_covariance_in_time_and_space():
         return time, np.einsum("rct,rdt->cd", data, data) / 40
 
     def long_way():
-        raw = eeg.simulate_raw(source, SHORT, noise_factor=2.0, rng=rng)
+        raw = eeg.simulate_raw(source, SHORT, noise_factor=4.0, rng=rng)
         return eeg.average_raw(raw, SHORT).data
 
     def short_way():
         zero = np.zeros(SHORT.n_times)
-        return eeg.to_evoked(zero, SHORT.times, SHORT, noise_factor=2.0, rng=rng).data
+        return eeg.to_evoked(zero, SHORT.times, SHORT, noise_factor=4.0, rng=rng).data
 
     covariance = averaging_covariance(SHORT)
     reference = np.eye(64) - 1 / 64

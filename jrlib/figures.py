@@ -1,10 +1,13 @@
 """The house style, and the figures and tables that more than one chapter draws."""
 
 import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from IPython.display import HTML
 from matplotlib_inline.backend_inline import set_matplotlib_formats
+
+from jrlib.parameters import PARAMETERS
 
 # Okabe & Ito's colours: told apart with any colour vision. One meaning each, in every chapter.
 BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, RED, PURPLE = (
@@ -111,3 +114,20 @@ def label_lines(axes, *, gap=0.02):
             va="center",
             fontsize=9,
         )
+
+
+def draw_relative_sensitivities(frames):
+    """Dots of `sensitivity.relative_sensitivity` per parameter on a logarithmic axis.
+
+    frames : convention name -> DataFrame. Returns the figure.
+    """
+    fig, ax = plt.subplots(figsize=(WIDTH, 3.0))
+    positions = np.arange(len(PARAMETERS))
+    for name, frame in frames.items():
+        ax.plot(positions, frame.sensitivity, "o-", color=COLORS[name], lw=0.8, ms=6, label=name)
+    ax.set(yscale="log", ylabel="relative change of the response\nper relative change")
+    ax.set_xticks(positions, [f"${parameter.symbol}$" for parameter in PARAMETERS])
+    ax.margins(x=0.03)
+    ax.grid(axis="y", color="#dddddd", lw=0.6)
+    label_lines(ax)
+    return fig

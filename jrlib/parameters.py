@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
-from scipy.stats import truncnorm
 from scipy.special import ndtr, ndtri
+from scipy.stats import truncnorm
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ TYPICAL = np.array([parameter.typical for parameter in PARAMETERS])
 RANGES = np.array([(parameter.low, parameter.high) for parameter in PARAMETERS])
 TYPICAL.flags.writeable = RANGES.flags.writeable = False
 
-# Only the products C a_k enter the equations, so these eight numbers are all that data can speak of.
+# Only the products C a_k enter the equations: these eight numbers are all that data can speak of.
 IDENTIFIABLE_NAMES = ("A_e", "A_i", "b_e", "b_i", "C a_1", "C a_2", "C a_3", "C a_4")
 
 
@@ -105,7 +105,7 @@ def check_theta(theta):
 
 
 def identifiable(theta):
-    """Map theta (n, 9) to the combinations that enter the equations (n, 8): see IDENTIFIABLE_NAMES."""
+    """Map theta (n, 9) to the combinations that enter the equations, IDENTIFIABLE_NAMES (n, 8)."""
     theta = check_theta(theta)
     return np.hstack([theta[:, :4], theta[:, 4:8] * theta[:, 8:]])
 
@@ -198,8 +198,8 @@ class Prior:
         if len(outside):
             row, column = outside[0]
             raise ValueError(
-                f"theta: {PARAMETER_NAMES[column]} = {theta[row, column]} in row {row} lies outside "
-                f"the prior's range {self.ranges[column]}"
+                f"theta: {PARAMETER_NAMES[column]} = {theta[row, column]} in row {row} lies "
+                f"outside the prior's range {self.ranges[column]}"
             )
         if self.kind == "uniform":
             cdf = (theta - self.low) / (self.high - self.low)

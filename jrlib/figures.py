@@ -10,10 +10,8 @@ from IPython.display import HTML
 from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, Polygon
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 
-from jrlib.parameters import TYPICAL
+from jrlib.parameters import PARAMETERS, TYPICAL
 from jrlib.protocol import Protocol, simulate_erp
-
-from jrlib.parameters import PARAMETERS
 
 # Okabe & Ito's colours: told apart with any colour vision. One meaning each, in every chapter.
 BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, RED, PURPLE = (

@@ -155,12 +155,12 @@ def flow_diagram():
         style = "round,pad=0,rounding_size=0.07"
         page.add_patch(FancyBboxPatch((left, low), width, high, style, fc=face, ec=edge, lw=1.0))
 
-    def arrow(start, end, color, bend=0.0, head="-|>", width=1.5):
+    def arrow(start, end, color, bend=0.0, width=1.5):
         page.add_patch(
             FancyArrowPatch(
                 start,
                 end,
-                arrowstyle=head,
+                arrowstyle="-|>",
                 connectionstyle=f"arc3,rad={bend}",
                 mutation_scale=12,
                 shrinkA=0,

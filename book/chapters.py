@@ -62,10 +62,11 @@ def differences_from_declared(notebook):
         outputs = [output.get("data", {}) for output in cell.get("outputs", [])]
         name = cell.metadata.get("mystnb", {}).get("figure", {}).get("name")
         if any(kind in data for data in outputs for kind in IMAGE_TYPES):
-            if name:
-                made.append(name)
-            else:
+            if not name:
                 problems.append(f"cell {number} shows an image that has no figure name")
+            elif sum(map(bool, outputs)) > 1:
+                problems.append(f"cell {number} shows more than {name}; end its last line with ;")
+            made += [name] if name else []
         made += re.findall(r'id="(tab-[^"]+)"', "".join(d.get("text/html", "") for d in outputs))
     problems += [f"{name} is declared, but not made" for name in declared if name not in made]
     problems += [f"{name} is made, but not declared" for name in made if name not in declared]

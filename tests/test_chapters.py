@@ -83,6 +83,16 @@ def test_every_difference_from_what_is_declared_is_named(chapters, book, capsys)
         assert f"bad: {problem}" in out
 
 
+def test_a_figure_must_be_all_that_its_cell_shows(chapters, book, capsys):
+    cell = figure_cell("fig-one")
+    cell.source += "\n'and this'"
+    write(book, "bad", cell, makes=["fig-one"])
+    assert not chapters.run(book, "smoke")
+    assert (
+        "bad: cell 3 shows more than fig-one; end its last line with ;" in capsys.readouterr().out
+    )
+
+
 def test_a_cell_that_raises_fails_its_chapter_and_the_others_run(chapters, book, capsys):
     write(book, "a", new_code_cell("1 / 0"))
     write(book, "b", new_code_cell("import warnings\nwarnings.warn('look here')"))

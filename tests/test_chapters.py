@@ -57,7 +57,9 @@ def executed(book, name):
 
 
 def test_a_chapter_that_makes_what_it_declares_passes(chapters, book, capsys):
-    write(book, "good", figure_cell("fig-one"), new_code_cell(TABLE), makes=["fig-one", "tab-one"])
+    figure = figure_cell("fig-one")
+    figure.source += "\nfrom myst_nb import glue\nglue('number', 3, display=False)"
+    write(book, "good", figure, new_code_cell(TABLE), makes=["fig-one", "tab-one"])
     assert chapters.run(book, "smoke", parameters={"seed": 7})
     assert "ok" in capsys.readouterr().out
     injected = executed(book, "good").cells[2].source

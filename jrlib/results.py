@@ -29,7 +29,7 @@ import joblib
 import numpy as np
 import pandas as pd
 import safetensors.numpy
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 TIERS = ("smoke", "fast", "paper")
 PACKAGES = ("jrlib", "numpy", "scipy", "numba", "mne", "torch", "sbi", "scikit-learn")
@@ -302,7 +302,7 @@ def _environment():
     return {
         "versions": versions,
         "processor": f"{processor or platform.machine()}, {os.cpu_count()} cores",
-        "system": platform.platform(),
+        "system": f"{platform.system()} {platform.machine()}",
     }
 
 

@@ -24,7 +24,6 @@ from tqdm import tqdm
 from jrlib.data import TargetScaler
 
 OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
-GRADIENT_NORM = 1.0  # a longer gradient is cut to this length: recurrent networks meet cliffs
 RANDOM_STREAMS = ("order", "noise", "dropout", "validation", "prediction")
 PREDICTION_BATCH = 256  # rows; no argument, because the noise that is drawn depends on it
 
@@ -127,7 +126,6 @@ def fit(
                 loss = F.mse_loss(network(x.to(device) / network.input_scale), train_targets[rows])
                 descent.zero_grad()
                 loss.backward()
-                torch.nn.utils.clip_grad_norm_(network.parameters(), GRADIENT_NORM)
                 descent.step()
                 train_loss += loss.item() * len(rows) / len(train)
                 bar.update()

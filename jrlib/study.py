@@ -115,7 +115,7 @@ def training_set(convention, n_simulations, seed):
 @lru_cache(maxsize=4)
 def test_set(convention, n_test):
     """The test simulations of a convention, the same for every method, noise level and seed."""
-    return make_dataset(n_test, TEST, convention=convention, threads=1)
+    return make_dataset(n_test, [0, TEST], convention=convention, threads=1)
 
 
 def cell(convention, method, noise_factor, seed, n_simulations, n_test, epochs):

@@ -230,7 +230,7 @@ def _solve_cycle(phase, orbit, unknowns, target, direction, theta, convention):
         p=unknowns,
         fun_jac=field_jacobian,
         tol=1e-4,
-        max_nodes=2000,
+        max_nodes=3000,
     )
 
 
@@ -258,7 +258,7 @@ def cycle_folds(cycles):
     return np.array([c - b**2 / (4.0 * a) for a, b, c in parabolas])
 
 
-def sweep(inputs, theta=TYPICAL, convention=CLASSIC, *, transient=4.0, duration=4.0, dt=1e-3):
+def sweep(inputs, theta=TYPICAL, convention=CLASSIC, *, transient=8.0, duration=4.0, dt=1e-3):
     """What the simulated column settles on while a constant input steps through `inputs`.
 
     The first simulation starts from zero, each later one from the last state of the one before, as
@@ -275,7 +275,8 @@ def sweep(inputs, theta=TYPICAL, convention=CLASSIC, *, transient=4.0, duration=
         drive = np.broadcast_to([0.0, p, 0.0], (discarded + round(duration / dt) + 1, 3))
         y = simulate(theta, drive, dt=dt, convention=convention, initial=state, states=True)
         v, state = y[discarded:, 1] - y[discarded:, 2], y[-1]
-        oscillates = np.ptp(v) > 1e-3 * np.abs(v).max()
+        earlier, later = np.ptp(v[: len(v) // 2]), np.ptp(v[len(v) // 2 :])
+        oscillates = later > max(0.9 * earlier, 1e-3 * np.abs(v).max())  # and does not die out
         rows.append((p, v.min(), v.max(), crossing_frequency(v, dt) if oscillates else 0.0))
     return pd.DataFrame(rows, columns=["p", "low", "high", "frequency"])
 

@@ -8,7 +8,7 @@ the response are compared with its root mean square over the epoch. A sensitivit
 import numpy as np
 import pandas as pd
 
-from jrlib.parameters import CLASSIC, IDENTIFIABLE_NAMES, PARAMETER_NAMES, TYPICAL, check_theta
+from jrlib.parameters import CLASSIC, PARAMETER_NAMES, TYPICAL, check_theta
 from jrlib.protocol import simulate_erp
 
 FACTORS = tuple(np.linspace(0.5, 1.5, 41).tolist())
@@ -94,42 +94,27 @@ def relative_sensitivity(theta=TYPICAL, convention=CLASSIC, protocol=None, *, st
     parameter
     sensitivity : rms(d response / d ln parameter) / rms(response)
     step_error : by which fraction it moves when the step is halved
-    own : which fraction of the derivative (in rms) no combination of the other parameters imitates;
-        0 for C and a_1..a_4, since only the four products enter the equations
-    own_product : the same among the eight `IDENTIFIABLE_NAMES`; in the row of a_k it belongs to
-        C a_k, and it is missing for C
     """
-    derivative = jacobian(theta, convention, protocol, step=step)
-    sensitivity = rms(derivative.T)
-    finer = rms(jacobian(theta, convention, protocol, step=step / 2.0).T)
-    products = own_fraction(derivative[:, : len(IDENTIFIABLE_NAMES)])
-    connects = np.array([not name.startswith(("A", "b")) for name in PARAMETER_NAMES])
+    sensitivity, finer = (
+        rms(jacobian(theta, convention, protocol, step=h).T) for h in (step, step / 2.0)
+    )
     return pd.DataFrame(
         {
             "parameter": PARAMETER_NAMES,
             "sensitivity": sensitivity,
             "step_error": np.abs(finer / sensitivity - 1.0),
-            "own": np.where(connects, 0.0, np.append(products, np.nan)),
-            "own_product": np.append(products, np.nan),
         }
     )
 
 
-def own_fraction(derivative):
-    """For each column of (n_times, k): |part orthogonal to the other columns| / |column|, (k,)."""
-    unit = derivative / np.linalg.norm(derivative, axis=0)
-    own = []
-    for k in range(unit.shape[1]):
-        others, _ = np.linalg.qr(np.delete(unit, k, axis=1))
-        own.append(np.linalg.norm(unit[:, k] - others @ (others.T @ unit[:, k])))
-    return np.array(own)
-
-
 def spectrum(theta=TYPICAL, convention=CLASSIC, protocol=None, *, step=STEP):
-    """Singular values of `jacobian` over the root of n_times, falling, (9,), and the directions.
+    """The directions of relative change, from the most to the least visible in the response.
 
-    Value k is the relative change of the response (rms) per relative change along direction k, a
-    unit vector of nine logarithmic changes; the directions are the rows of the (9, 9) matrix.
+    Singular values of `jacobian`, falling, over the root of n_times, (9,), and the right singular
+    vectors as rows, (9, 9). Along row k, a unit vector of nine logarithmic changes, the response
+    changes by value k of its rms per unit. White noise of standard deviation s per sample leaves
+    a standard error of s / (rms(response) sqrt(n_times) value k) along it (Cramer-Rao, locally).
+    The last direction raises a_1..a_4 and lowers C: exactly invisible, its value is rounding.
     """
     derivative = jacobian(theta, convention, protocol, step=step)
     _, values, directions = np.linalg.svd(derivative, full_matrices=False)

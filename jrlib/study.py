@@ -29,7 +29,7 @@ class Method:
     label : for figures and tables
     kind : a name of `networks.NETWORKS` or `networks.BASELINES`, or "NPE"
     options : arguments of a network
-    learning_rate : Adam's, as in the public code where it has the network
+    learning_rate : Adam's, from the public code; ours for the CNN-BiLSTM, which it lacks
     """
 
     label: str
@@ -41,7 +41,7 @@ class Method:
 METHODS = {
     "EEGTransformer": Method("EEGTransformer", "EEGTransformer"),
     "EEGTransformer-time": Method("EEGTransformer, time", "EEGTransformer", {"tokens": "time"}),
-    "CNNBiLSTM": Method("CNN-BiLSTM", "CNNBiLSTM"),
+    "CNNBiLSTM": Method("CNN-BiLSTM", "CNNBiLSTM", {}, 3e-3),
     "VanillaLSTM": Method("vanilla LSTM", "VanillaLSTM", {}, 1e-2),
     "VanillaLSTM-mean": Method("LSTM, mean", "VanillaLSTM", {"readout": "mean"}, 1e-2),
     "NPE": Method("NPE", "NPE"),
@@ -71,7 +71,7 @@ class Size:
 
 SIZES = {
     "smoke": Size(100, 40, 2, 1, (1.0,)),
-    "fast": Size(400, 500, 15, 2, (1.0, 1e4, 1e6)),
+    "fast": Size(400, 500, 20, 2, (1.0, 1e4, 1e6)),
     "paper": Size(1000, 2000, 50, 3, (0.0, 0.1, 0.5, 1.0, 10.0, 100.0, 1e3, 1e4)),
 }
 

@@ -49,8 +49,8 @@ class Embedding(nn.Module):
     """From a response (..., n_times) in mV to the context of the flow (..., n_out).
 
     Principal components of the responses, each squeezed by asinh because amplitudes span decades,
-    then standardised and given to a small fully connected network. Only components whose mean
-    square is at least twice their share of noise are kept, at most `MAX_COMPONENTS`.
+    then standardised and given to a small fully connected network. Only components in which the
+    signal has at least half the noise's power are kept, at most `MAX_COMPONENTS`.
     """
 
     def __init__(self, n_times, n_components, width, n_out=48):
@@ -79,7 +79,7 @@ class Embedding(nn.Module):
         """Take components and scales from noisy responses x (n, n_times)."""
         _, values, vectors = torch.linalg.svd(x, full_matrices=False)
         noise = ((vectors @ noise_covariance) * vectors).sum(dim=1)
-        above_noise = values**2 / len(x) > 2.0 * noise.clamp(min=0.0)
+        above_noise = values**2 / len(x) > 1.5 * noise.clamp(min=0.0)
         keep = torch.nonzero(above_noise & (values > 1e-6 * values[0]))[:MAX_COMPONENTS, 0]
         keep = keep if len(keep) else torch.arange(1)  # all noise: one component says as much
         embedding = cls(x.shape[1], len(keep), width)
@@ -133,6 +133,8 @@ class Posterior:
         theta, x = check_theta(theta), self._check(observations)
         log_prior = self.prior.log_prob(theta)
         inside = np.isfinite(log_prior)
+        if not inside.any():
+            return log_prior
         z = torch.from_numpy(self.prior.to_standard(theta[inside])).float()
         # Densities change by the prior's own ratio: p(theta) d theta = N(z; 0, I) d z.
         gain = self._log_prob_standard(z[None], x[inside])[0] - _standard_normal().log_prob(z)
@@ -230,8 +232,8 @@ def train_npe(
             f"train, validation: got {len(train)} and {len(validation)} simulations, expected at "
             f"least 2 and 1"
         )
-    if epochs < 1 or epochs != int(epochs):
-        raise ValueError(f"epochs: got {epochs}, expected a whole number from 1")
+    if epochs < 2 or epochs != int(epochs):
+        raise ValueError(f"epochs: got {epochs}, expected a whole number from 2")
     noise = torch.Generator().manual_seed(seed)
     sets = [
         TensorDataset(
@@ -269,7 +271,8 @@ def train_npe(
         # sbi keeps one learning rate; a second stage at a fifth of it settles what Adam stirs up.
         options = {"training_batch_size": batch_size, "stop_after_epochs": patience}
         last = int(epochs) - 1  # sbi counts epochs from 0
-        trainer.train(learning_rate=learning_rate, max_num_epochs=2 * last // 3, **options)
+        trainer.train(learning_rate=learning_rate, max_num_epochs=max(1, 2 * last // 3), **options)
+        trainer._epochs_since_last_improvement = 0
         trainer.optimizer.param_groups[0]["lr"] = learning_rate / 5.0
         network = trainer.train(resume_training=True, max_num_epochs=last, **options)
     history = pd.DataFrame(

@@ -37,11 +37,26 @@ MAX_COMPONENTS = 100  # of the principal components that the embedding sees
 SAMPLES_AT_ONCE = 20_000  # bounds the memory of sampling; the samples depend on it
 TRAIN, VALIDATION, TEST = range(3)  # streams of random numbers within a seed
 
-# How large the study of chapter 4 is at each tier: the arguments of `study` and of `evaluate`.
+# How large chapter 4 is at each tier: simulations and epochs of training, and of a second training
+# at the size of the published study; test simulations, and samples of the posterior for each.
 NPE_SIZES = {
-    "smoke": {"n_simulations": 200, "epochs": 2, "n_test": 100, "n_samples": 50},
-    "fast": {"n_simulations": 10_000, "epochs": 10, "n_test": 300, "n_samples": 200},
-    "paper": {"n_simulations": 200_000, "epochs": 60, "n_test": 2000, "n_samples": 1000},
+    "smoke": {"n": 200, "epochs": 2, "n_few": 100, "epochs_few": 2, "n_test": 100, "n_samples": 30},
+    "fast": {
+        "n": 10_000,
+        "epochs": 10,
+        "n_few": 1000,
+        "epochs_few": 40,
+        "n_test": 300,
+        "n_samples": 150,
+    },
+    "paper": {
+        "n": 200_000,
+        "epochs": 40,
+        "n_few": 1000,
+        "epochs_few": 40,
+        "n_test": 1000,
+        "n_samples": 1000,
+    },
 }
 
 
@@ -312,29 +327,36 @@ def study(convention, noise_factor, n_simulations, epochs, seed, prior="normal")
 class Evaluation:
     """A posterior on test simulations drawn from its prior; n of them, S samples each.
 
-    truth, mean, std : (n, 9) physical units; mean and std of the posterior
+    truth : (n, 9), and samples : (n, S, 9), physical units
     ranks : (n, 9) number of samples below the truth, 0..S: uniform if the posterior is calibrated
         (simulation-based calibration, Talts et al., 2018)
     highest_density, tarp : (n,) credibility level of the smallest region that holds the truth,
-        0..1: uniform if calibrated. Regions of highest density (Deistler et al., 2022) and balls
-        around random points (TARP, Lemos et al., 2023).
+        0..1: uniform if calibrated. The regions are those of highest density (Deistler et al.,
+        2022) and balls around random points (TARP, Lemos et al., 2023).
     gain : (n,) log q(theta | x) - log p(theta), nats, at the truth: what was learnt from x
-    n_samples : S
     """
 
     truth: np.ndarray
-    mean: np.ndarray
-    std: np.ndarray
+    samples: np.ndarray
     ranks: np.ndarray
     highest_density: np.ndarray
     tarp: np.ndarray
     gain: np.ndarray
-    n_samples: int
+
+    @property
+    def mean(self):
+        """(n, 9) posterior means."""
+        return self.samples.mean(axis=1)
+
+    @property
+    def std(self):
+        """(n, 9) posterior standard deviations."""
+        return self.samples.std(axis=1)
 
     @property
     def levels(self):
         """(n, 9) level of the smallest central interval of each parameter that holds the truth."""
-        return np.abs(2.0 * (self.ranks + 0.5) / (self.n_samples + 1) - 1.0)
+        return np.abs(2.0 * (self.ranks + 0.5) / (self.samples.shape[1] + 1) - 1.0)
 
 
 def evaluate(trained, theta, observations, n_samples, *, seed):
@@ -355,13 +377,11 @@ def evaluate(trained, theta, observations, n_samples, *, seed):
     prior_density = -0.5 * (truth**2 + np.log(2.0 * np.pi)).sum(axis=1)
     return Evaluation(
         truth=theta,
-        mean=samples.mean(axis=1),
-        std=samples.std(axis=1),
+        samples=samples,
         ranks=ranks(z, truth),
         highest_density=_level(densities[:, 1:] > densities[:, :1]),
         tarp=tarp_levels(z, truth, reference),
         gain=densities[:, 0] - prior_density,
-        n_samples=n_samples,
     )
 
 

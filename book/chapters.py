@@ -17,6 +17,7 @@ HTML output with `id="tab-..."`.
 import argparse
 import ast
 import json
+import os
 import re
 import sys
 import time
@@ -88,6 +89,8 @@ def warnings_in(notebook):
 
 def run_chapter(notebook, executed, parameters):
     """Execute one notebook; returns what went wrong and the warnings it printed."""
+    # tqdm misses ipywidgets, which would put scripts of a CDN into the pages.
+    os.environ.setdefault("PYTHONWARNINGS", "ignore:IProgress not found")
     try:
         papermill.execute_notebook(
             str(notebook),

@@ -89,7 +89,7 @@ def table(frame, name, caption, formats=None, index=False):
     formats : column -> format such as "{:.2f}", or function; missing values are left blank
     index : show the index too
     """
-    shown = frame.astype(object)
+    shown = frame.astype(object).rename_axis(columns=None)
     for column, form in (formats or {}).items():
         show = form.format if isinstance(form, str) else form
         shown[column] = [show(v) if pd.notna(v) else "" for v in frame[column]]

@@ -70,7 +70,8 @@ def test_scores_average_seeds_and_cover_them():
         configs.append({**CELL, "method": "Ridge", "n_simulations": 10, "seed": seed})
         results.append(study.Result(arrays={"estimates": estimates}, values={"snr_db": 0.0}))
     both = study.scores(configs, results, n_bootstrap=100)
-    single = [study.scores([c], [r], n_bootstrap=100) for c, r in zip(configs, results, strict=True)]
+    pairs = zip(configs, results, strict=True)
+    single = [study.scores([config], [result], n_bootstrap=100) for config, result in pairs]
     assert (both.n_seeds == 2).all()
     assert tuple(both.parameter.unique()) == PARAMETER_NAMES
     np.testing.assert_allclose(both.value, (single[0].value + single[1].value) / 2)

@@ -6,6 +6,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import nbformat
+import numpy as np
 import papermill
 import pytest
 import yaml
@@ -49,6 +50,16 @@ def test_everything_jrlib_needs_is_pinned():
     assert all(re.fullmatch(r"[\w-]+==[\w.]+", line) for line in requirements[:-1])
     pinned = {line.split("==")[0] for line in requirements[:-1]}
     assert set(metadata["project"]["dependencies"]) <= pinned
+
+
+def test_the_readmes_code_runs(monkeypatch):
+    monkeypatch.setattr("matplotlib.pyplot.show", lambda *args, **kwargs: None)
+    code = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[1]
+    names = {}
+    exec(code, names)
+    signal, back = names["erp"][0], names["source"]
+    assert np.corrcoef(signal, back)[0, 1] > 0.99
+    assert 8.0 < np.sum(np.diff(np.sign(names["alpha"] - names["alpha"].mean())) > 0) / 2 < 14.0
 
 
 @pytest.mark.parametrize("name", CHAPTERS)

@@ -10,12 +10,14 @@ with S(v) = v_max / (1 + exp(r (v_0 - v))) (Jansen & Rit 1995, with the inputs u
 public code of Tilwani & O'Reilly adds). The EEG source is y_1 - y_2.
 """
 
-import math
 import warnings
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import numba
 import numpy as np
 
+from jrlib import kernel
 from jrlib.parameters import CLASSIC, check_theta, get_convention
 
 STATE_NAMES = ("y_0", "y_1", "y_2", "y_3", "y_4", "y_5")
@@ -57,72 +59,6 @@ def right_hand_side(state, theta, drive, convention=CLASSIC):
     )
 
 
-_compile = numba.njit(cache=True, nogil=True, error_model="numpy")
-_inline = numba.njit(cache=True, nogil=True, error_model="numpy", inline="always")
-
-
-@_inline
-def _sigmoid(v, v_max, v_0, r):
-    return v_max / (1.0 + math.exp(r * (v_0 - v)))
-
-
-@_inline
-def _derivative(y, dy, p, u0, u1, u2, v_max, v_0, r):
-    """dy <- f(y); p: A_e, A_i, b_e, b_i, a_1..a_4, C."""
-    A_e, A_i, b_e, b_i, C = p[0], p[1], p[2], p[3], p[8]
-    rate0 = u0 + _sigmoid(y[1] - y[2], v_max, v_0, r)
-    rate1 = u1 + C * p[5] * _sigmoid(C * p[4] * y[0], v_max, v_0, r)
-    rate2 = u2 + C * p[7] * _sigmoid(C * p[6] * y[0], v_max, v_0, r)
-    dy[0], dy[1], dy[2] = y[3], y[4], y[5]
-    dy[3] = A_e * b_e * rate0 - 2.0 * b_e * y[3] - b_e * b_e * y[0]
-    dy[4] = A_e * b_e * rate1 - 2.0 * b_e * y[4] - b_e * b_e * y[1]
-    dy[5] = A_i * b_i * rate2 - 2.0 * b_i * y[5] - b_i * b_i * y[2]
-
-
-@_compile
-def _integrate_row(y, p, drive, dt, v_max, v_0, r, order, save_every, states, out):
-    """Advance y (6,) in place over the drive (n_steps, 3), writing every save_every-th state."""
-    k1, k2, k3, k4, z = np.empty(6), np.empty(6), np.empty(6), np.empty(6), np.empty(6)
-    for step in range(drive.shape[0]):
-        if step % save_every == 0 and step // save_every < out.shape[0]:
-            if states:
-                out[step // save_every, :] = y
-            else:
-                out[step // save_every, 0] = y[1] - y[2]
-        u0, u1, u2 = drive[step, 0], drive[step, 1], drive[step, 2]
-        _derivative(y, k1, p, u0, u1, u2, v_max, v_0, r)
-        if order == 1:
-            for i in range(6):
-                y[i] += dt * k1[i]
-        elif order == 2:
-            for i in range(6):
-                z[i] = y[i] + dt * k1[i]
-            _derivative(z, k2, p, u0, u1, u2, v_max, v_0, r)
-            for i in range(6):
-                y[i] += 0.5 * dt * (k1[i] + k2[i])
-        else:
-            for i in range(6):
-                z[i] = y[i] + 0.5 * dt * k1[i]
-            _derivative(z, k2, p, u0, u1, u2, v_max, v_0, r)
-            for i in range(6):
-                z[i] = y[i] + 0.5 * dt * k2[i]
-            _derivative(z, k3, p, u0, u1, u2, v_max, v_0, r)
-            for i in range(6):
-                z[i] = y[i] + dt * k3[i]
-            _derivative(z, k4, p, u0, u1, u2, v_max, v_0, r)
-            for i in range(6):
-                y[i] += dt / 6.0 * (k1[i] + 2.0 * (k2[i] + k3[i]) + k4[i])
-
-
-@numba.njit(cache=True, nogil=True, error_model="numpy", parallel=True)
-def _integrate(initial, theta, drive, dt, v_max, v_0, r, order, save_every, states, out):
-    for row in numba.prange(theta.shape[0]):
-        # One row of the drive serves all simulations, or each has its own.
-        own = drive[row] if drive.shape[0] > 1 else drive[0]
-        y = initial[row].copy()
-        _integrate_row(y, theta[row], own, dt, v_max, v_0, r, order, save_every, states, out[row])
-
-
 def simulate(
     theta,
     drive,
@@ -134,6 +70,7 @@ def simulate(
     save_every=1,
     states=False,
     threads=None,
+    dtype=np.float64,
 ):
     """Integrate the Jansen-Rit model for a batch of parameter vectors.
 
@@ -150,6 +87,7 @@ def simulate(
     save_every : keep every so many-th sample
     states : return all six states instead of y_1 - y_2
     threads : number of threads; all that numba has by default. The numbers do not depend on it.
+    dtype : float64, or float32 for twice the speed; of the computation and of the result
 
     Returns
     -------
@@ -186,33 +124,46 @@ def simulate(
     _check_finite("initial", initial)
     initial = np.ascontiguousarray(np.broadcast_to(initial, (n, 6)))
 
-    n_saved = -(-drive.shape[1] // int(save_every))
-    out = np.empty((n, n_saved, 6 if states else 1))
+    dtype = check_dtype(dtype)
+
+    out = np.empty((n, -(-drive.shape[1] // int(save_every)), 6 if states else 1), dtype)
+    with np.errstate(over="ignore"):  # beyond float32 is infinity, and ends as a diverged row
+        arguments = [a.astype(dtype) for a in (kernel.fold(theta, convention), initial, drive)]
+    steps = tuple(map(dtype.type, (dt, dt / 2.0, dt / 6.0)))
+    exponential = kernel.EXPONENTIAL[dtype]
+    arguments += [METHODS[method], steps, exponential, int(save_every), out]
+    run_in_threads(kernel.integrate, n, dtype, threads, arguments)
+    _mark_divergence(out)
+    if not states:
+        out = out[..., 0]
+    return out[0] if single else out
+
+
+def check_dtype(dtype):
+    """The dtype, or a ValueError when the kernel is not made for it."""
+    dtype = np.dtype(dtype)
+    if dtype not in kernel.EXPONENTIAL:
+        raise ValueError(f"dtype: got {dtype}, expected float64 or float32")
+    return dtype
+
+
+def run_in_threads(function, n, dtype, threads, arguments):
+    """Call function(start, stop, *arguments) on parts of range(n) that are whole blocks of lanes.
+
+    `function` is compiled without the GIL; the calling thread does the work when there is one part.
+    """
     limit = numba.config.NUMBA_NUM_THREADS
     if threads is not None and not 1 <= threads <= limit:
         raise ValueError(f"threads: got {threads}, expected 1 to {limit}")
-    before = numba.get_num_threads()
-    numba.set_num_threads(limit if threads is None else threads)
-    try:
-        _integrate(
-            initial,
-            theta,
-            drive,
-            float(dt),
-            convention.v_max,
-            convention.v_0,
-            convention.r,
-            METHODS[method],
-            int(save_every),
-            states,
-            out,
-        )
-    finally:
-        numba.set_num_threads(before)
-    if not states:
-        out = out[..., 0]
-    _mark_divergence(out)
-    return out[0] if single else out
+    lanes = kernel.LANES[dtype]
+    n_blocks = -(-n // lanes)
+    n_parts = min(threads or limit, n_blocks)
+    if n_parts <= 1:
+        return [function(0, n, *arguments)]
+    edges = [min(n, lanes * (n_blocks * part // n_parts)) for part in range(n_parts + 1)]
+    with ThreadPoolExecutor(n_parts) as pool:
+        parts = [pool.submit(function, a, b, *arguments) for a, b in pairwise(edges)]
+        return [part.result() for part in parts]
 
 
 def _check_finite(name, array):
@@ -222,8 +173,11 @@ def _check_finite(name, array):
 
 
 def _mark_divergence(out):
-    """Set the rows of out that hold a NaN or an infinity to NaN, and say which they are."""
-    rows = np.flatnonzero(~np.isfinite(out).all(axis=tuple(range(1, out.ndim))))
+    """Set the diverged rows of out (n, n_saved, k) to NaN, and say which they are.
+
+    A state that is not finite never is again, so that the last sample tells.
+    """
+    rows = np.flatnonzero(~np.isfinite(out[:, -1:]).all(axis=(1, 2)))
     if len(rows):
         out[rows] = np.nan
         shown = ", ".join(map(str, rows[:10])) + (", ..." if len(rows) > 10 else "")

@@ -21,6 +21,8 @@ Lanes never touch each other and all run the same instructions, the padding of t
 a simulation gives the same bits in any batch, at any place in it and on any number of threads.
 """
 
+from math import factorial
+
 import llvmlite.ir
 import numba
 import numpy as np
@@ -31,9 +33,10 @@ _compile = numba.njit(**_OPTIONS)
 _inline = numba.njit(forceinline=True, **_OPTIONS)
 
 LANES = {np.dtype(np.float64): 16, np.dtype(np.float32): 32}
-# Rows of the lanes' array: 6 of state, 3 of drive (times its gain), then the folded parameters,
-# the last 3 of which are the drive's gains.
-STATE, DRIVE, FOLDED, GAIN, ROWS = 0, 6, 9, 20, 23
+# Rows of the lanes' array: 6 of state, 3 of drive (times its gain), 14 of folded parameters, the
+# last 3 of which are the drive's gains; then, for averages, the sample y_1 - y_2, its largest
+# change since the last trial, and whether the simulation has not settled yet.
+DRIVE, FOLDED, GAIN, SAMPLE, CHANGE, ACTIVE, ROWS = 6, 9, 20, 23, 24, 25, 26
 
 
 def fold(theta, convention):
@@ -105,6 +108,7 @@ def _times_power_of_two(typing_context, value, shifted):
 
 @_inline
 def _polynomial(coefficients, z):
+    """Sum of coefficients[k] z^k, by Horner's rule."""
     total = coefficients[len(coefficients) - 1]
     for i in range(len(coefficients) - 1):
         total = total * z + coefficients[len(coefficients) - 2 - i]
@@ -229,6 +233,106 @@ def _advance(lanes, n, order, steps, exponential):
             _write(lanes, n, j, y, v)
 
 
+# Noise ----------------------------------------------------------------------------------------
+
+# Every (seed, stream, step) has its own normal number: nothing is drawn in sequence, so that the
+# numbers depend neither on threads nor on the batch. The words come from Philox4x32-10 (Salmon et
+# al. 2011, "Parallel random numbers: as easy as 1, 2, 3") with the seed as key and a counter of
+# step // 4 and stream; the normals from two words each pair (Box & Muller 1958). Plain arithmetic
+# vectorises over the streams: 2 ns a number, where NumPy's bulk generators take 9-11 ns.
+
+STEPS = 4  # steps per call of Philox: four words, four normals
+
+# Words of 32 bits are kept in 64: then a product has its high and low word, and NumPy's unsigned
+# integers do not turn into floats, as they would next to Python's.
+_LOW, _32 = np.uint64(0xFFFFFFFF), np.uint64(32)
+_M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
+_W0, _W1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
+_ONE, _62 = np.uint64(1), np.uint64(62)
+_EXPONENT, _MANTISSA = np.uint64(52), np.uint64((1 << 52) - 1)
+_BITS_OF_1, _BITS_OF_2_52 = np.uint64(1023 << 52), np.uint64(1075 << 52)
+_QUARTER = np.uint64((1 << 30) - 1)
+# Taylor series in z^2 of atanh(z) / z, sin(z) / z and cos(z), to 1e-12 where they are used.
+_ATANH = tuple(1.0 / (2 * k + 1) for k in range(7))
+_SINE = tuple((-1.0) ** k / factorial(2 * k + 1) for k in range(7))
+_COSINE = tuple((-1.0) ** k / factorial(2 * k) for k in range(7))
+
+
+@intrinsic
+def _float(typing_context, bits):
+    """The float64 with these bits."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.bitcast(arguments[0], llvmlite.ir.DoubleType())
+
+    return numba.float64(bits), generate
+
+
+@intrinsic
+def _bits(typing_context, x):
+    """The bits of a float64, as uint64."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.bitcast(arguments[0], llvmlite.ir.IntType(64))
+
+    return numba.uint64(x), generate
+
+
+@_inline
+def _real(word):
+    """A whole number below 2^52 as a float64; a conversion would not vectorise without AVX-512."""
+    return _float(word | _BITS_OF_2_52) - 2.0**52
+
+
+@_inline
+def philox(c0, c1, c2, c3, k0, k1):
+    """Philox4x32-10: four random words from a counter of four words and a key of two, as uint64."""
+    for _ in range(10):
+        high, low = c0 * _M0, c2 * _M1
+        c0, c1, c2, c3 = (low >> _32) ^ c1 ^ k0, low & _LOW, (high >> _32) ^ c3 ^ k1, high & _LOW
+        k0, k1 = (k0 + _W0) & _LOW, (k1 + _W1) & _LOW
+    return c0, c1, c2, c3
+
+
+@_inline
+def _normal_pair(radial, angular):
+    """Two independent normals from two words: a point on a circle, sqrt(-2 log u) away from 0."""
+    # log u = exponent log 2 + log m, 1 <= m < 2, and log(m / sqrt 2) = 2 atanh(t): series in t
+    u = (_real(radial) + 0.5) * 2.0**-32
+    bits = _bits(u)
+    exponent = _real(bits >> _EXPONENT) - 1022.5
+    m = _float((bits & _MANTISSA) | _BITS_OF_1)
+    t = (m - 2.0**0.5) / (m + 2.0**0.5)
+    log = exponent * np.log(2.0) + 2.0 * t * _polynomial(_ATANH, t * t)
+    radius = np.sqrt(-2.0 * log)
+    # 30 bits give an angle between +-pi / 4, the other two which of the four axes it is seen from.
+    a = ((_real(angular & _QUARTER) + 0.5) * 2.0**-30 - 0.5) * (np.pi / 2.0)
+    sine = a * _polynomial(_SINE, a * a)
+    cosine = _polynomial(_COSINE, a * a)
+    cosine = cosine if angular & (_ONE << np.uint64(31)) else -cosine
+    first, second = (cosine, sine) if angular & (_ONE << np.uint64(30)) else (sine, cosine)
+    return radius * first, radius * second
+
+
+@_inline
+def _fill_normals(normals, n, seed, streams, step):
+    """normals[k n + j] for steps step..step + 3 (step a multiple of 4) and stream streams[j]."""
+    seed = np.uint64(seed)
+    counter = np.uint64(step // STEPS)
+    for j in range(n):
+        stream = np.uint64(streams[j])
+        w0, w1, w2, w3 = philox(
+            counter & _LOW,
+            counter >> _32,
+            stream & _LOW,
+            stream >> _32,
+            seed & _LOW,
+            seed >> _32,
+        )
+        normals[j], normals[n + j] = _normal_pair(w0, w1)
+        normals[2 * n + j], normals[3 * n + j] = _normal_pair(w2, w3)
+
+
 # Whole simulations ----------------------------------------------------------------------------
 
 
@@ -243,44 +347,53 @@ def _lane_count_of_the_type(array):
 
 
 @_inline
-def _load(lanes, n, first, initial, folded):
-    """Fill the lanes with the rows from `first` on; the last row pads the last block."""
+def _load(lanes, streams, n, first, initial, folded, rows):
+    """Fill the lanes with the simulations from `first` on; the last one pads the last block."""
     for j in range(n):
-        row = min(first + j, len(folded) - 1)
+        i = min(first + j, len(folded) - 1)
+        streams[j] = rows[i]
         for k in range(6):
-            lanes[k * n + j] = initial[row, k]
-        for k in range(ROWS - FOLDED):
-            lanes[(FOLDED + k) * n + j] = folded[row, k]
+            lanes[k * n + j] = initial[min(i, len(initial) - 1), k]
+        for k in range(SAMPLE - FOLDED):
+            lanes[(FOLDED + k) * n + j] = folded[i, k]
 
 
 @_inline
-def _set_drive(lanes, n, first, drive, step):
+def _set_drive(lanes, streams, normals, n, first, drive, step, noise, seed):
     """Put the drive of a step into the lanes, unless it is the one of the step before."""
     shared = len(drive) == 1
-    changed = not shared or step == 0
+    changed = not shared or step == 0 or noise > 0
     for k in range(3):
         changed = changed or drive[0, step, k] != drive[0, step - 1, k]
     if not changed:
         return
     for j in range(n):
-        row = 0 if shared else min(first + j, len(drive) - 1)
+        i = 0 if shared else min(first + j, len(drive) - 1)
         for k in range(3):
-            lanes[(DRIVE + k) * n + j] = drive[row, step, k] * lanes[(GAIN + k) * n + j]
+            lanes[(DRIVE + k) * n + j] = drive[i, step, k] * lanes[(GAIN + k) * n + j]
+    if noise > 0:
+        if step % STEPS == 0:
+            _fill_normals(normals, n, seed, streams, step)
+        for j in range(n):
+            lanes[7 * n + j] += noise * normals[step % STEPS * n + j] * lanes[21 * n + j]
 
 
 @_compile
-def integrate(start, stop, folded, initial, drive, order, steps, exponential, save_every, out):
-    """Simulate the rows start..stop - 1 and save every save_every-th state.
+def integrate(start, stop, folded, rows, initial, drive, noise, seed, solver, save_every, out):
+    """Simulate start..stop - 1 and save every save_every-th state.
 
-    folded (n, 14), initial (n, 6), drive (1 or n, n_steps, 3), out (n, n_saved, 1 or 6), all of
-    one type. steps: h, h / 2, h / 6.
+    folded (n, 14), initial (1 or n, 6), drive (1 or n, n_steps, 3), noise and out
+    (n, n_saved, 1 or 6) are of one type; rows (n,) are the streams of the noise.
+    solver: order of the method, its steps (h, h / 2, h / 6), and `EXPONENTIAL` of the type.
     """
+    order, steps, exponential = solver
     n = _lane_count(out)
-    lanes = np.empty(ROWS * n, out.dtype)
+    lanes, streams = np.empty(ROWS * n, out.dtype), np.empty(n, np.int64)
+    normals = np.empty(STEPS * n)
     for first in range(start, stop, n):
-        _load(lanes, n, first, initial, folded)
+        _load(lanes, streams, n, first, initial, folded, rows)
         for step in range(drive.shape[1]):
-            _set_drive(lanes, n, first, drive, step)
+            _set_drive(lanes, streams, normals, n, first, drive, step, noise, seed)
             if step % save_every == 0:
                 saved = step // save_every
                 for j in range(min(n, stop - first)):
@@ -290,3 +403,98 @@ def integrate(start, stop, folded, initial, drive, order, steps, exponential, sa
                         for k in range(6):
                             out[first + j, saved, k] = lanes[k * n + j]
             _advance(lanes, n, order, steps, exponential)
+
+
+@_inline
+def _keep(lanes, n, i, trial, epoch, total):
+    """Put sample i into the epoch and its sum, and note how far it moved since the last trial."""
+    for j in range(n):
+        sample, change = lanes[SAMPLE * n + j], lanes[CHANGE * n + j]
+        moved = abs(sample - epoch[i * n + j])
+        lanes[CHANGE * n + j] = moved if moved > change else change
+        epoch[i * n + j] = sample
+        total[i * n + j] += sample if lanes[ACTIVE * n + j] > 0 else sample - sample
+
+
+@_inline
+def _settle(lanes, n, n_left, tolerance, epoch, total):
+    """Let the last epoch of lanes that have settled stand for those left; how many have not."""
+    n_active = 0
+    for j in range(n):
+        low = high = epoch[j]
+        for i in range(1, len(epoch) // n):
+            low, high = min(low, epoch[i * n + j]), max(high, epoch[i * n + j])
+        if lanes[ACTIVE * n + j] > 0:
+            if lanes[CHANGE * n + j] > tolerance * (high - low):
+                n_active += 1
+            else:  # NaN is done as well
+                lanes[ACTIVE * n + j] = 0
+                for i in range(len(epoch) // n):
+                    total[i * n + j] += n_left * epoch[i * n + j]
+    return n_active
+
+
+@_inline
+def _reduce(lanes, n, n_trials, baseline_start, baseline_stop, total):
+    """Turn the sum of epochs into the average without its baseline; all NaN where the end is."""
+    last = len(total) - n
+    for j in range(n):
+        baseline = total[last + j] - total[last + j]
+        for i in range(baseline_start, baseline_stop):
+            baseline += total[i * n + j]
+        baseline /= baseline_stop - baseline_start
+        for i in range(len(total) // n):
+            total[i * n + j] = (total[i * n + j] - baseline) / n_trials
+
+
+@_compile
+def average(start, stop, folded, rows, drive, noise, seed, solver, train, linear, out, settled):
+    """Evoked responses: simulate a train of pulses and keep nothing but the average epoch.
+
+    Simulates start..stop - 1 of folded (n, 14) from the zero state and writes to out[rows[i]].
+    train: first step of the first epoch, steps from pulse to pulse, steps of an epoch, number of
+        trials, most trials to simulate, and the tolerance below
+    linear: what is done to the average: first and last + 1 step of the baseline, and the rows of
+        a matrix that makes the samples of `out`, as their first column and their entries in a band
+    settled (n,): False where a simulation was given up after the most trials. It has settled when
+        all trials are simulated, or none of its samples moved from one trial to the next by more
+        than the tolerance times the range; then the last trial stands for all that would follow.
+    """
+    order, steps, exponential = solver
+    onset, period, n_times, n_trials, most, tolerance = train
+    baseline_start, baseline_stop, band_start, band = linear
+    n = _lane_count(folded)
+    lanes, streams = np.empty(ROWS * n, folded.dtype), np.empty(n, np.int64)
+    normals = np.empty(STEPS * n)
+    initial = np.zeros((1, 6), folded.dtype)
+    epoch, total = np.empty(n_times * n, folded.dtype), np.empty(n_times * n, folded.dtype)
+    for first in range(start, stop, n):
+        _load(lanes, streams, n, first, initial, folded, rows)
+        total[:] = 0
+        lanes[ACTIVE * n : (ACTIVE + 1) * n] = 1
+        step, n_active = 0, n
+        for trial in range(most):
+            lanes[CHANGE * n : (CHANGE + 1) * n] = 0
+            for i in range(n_times):
+                # Where epochs overlap, this one's samples are in the one before.
+                known = trial > 0 and i + period < n_times
+                while not known and step < onset + trial * period + i:
+                    _set_drive(lanes, streams, normals, n, first, drive, step, noise, seed)
+                    _advance(lanes, n, order, steps, exponential)
+                    step += 1
+                for j in range(n):
+                    y = lanes[n + j] - lanes[2 * n + j]
+                    lanes[SAMPLE * n + j] = epoch[(i + period) * n + j] if known else y
+                _keep(lanes, n, i, trial, epoch, total)
+            if trial > 0:
+                n_active = _settle(lanes, n, n_trials - trial - 1, tolerance, epoch, total)
+            if n_active == 0:
+                break
+        _reduce(lanes, n, n_trials, baseline_start, baseline_stop, total)
+        for j in range(min(n, stop - first)):
+            settled[first + j] = most == n_trials or not lanes[ACTIVE * n + j] > 0
+            for k in range(len(band) if settled[first + j] else 0):
+                value = band[k, 0] * total[band_start[k] * n + j]
+                for i in range(1, band.shape[1]):
+                    value += band[k, i] * total[(band_start[k] + i) * n + j]
+                out[rows[first + j], k] = value

@@ -18,6 +18,7 @@ import numba
 import numpy as np
 
 from jrlib import kernel
+from jrlib.kernel import EXPONENTIAL
 from jrlib.parameters import CLASSIC, check_theta, get_convention
 
 STATE_NAMES = ("y_0", "y_1", "y_2", "y_3", "y_4", "y_5")
@@ -71,6 +72,8 @@ def simulate(
     states=False,
     threads=None,
     dtype=np.float64,
+    noise=0.0,
+    seed=0,
 ):
     """Integrate the Jansen-Rit model for a batch of parameter vectors.
 
@@ -88,6 +91,10 @@ def simulate(
     states : return all six states instead of y_1 - y_2
     threads : number of threads; all that numba has by default. The numbers do not depend on it.
     dtype : float64, or float32 for twice the speed; of the computation and of the result
+    noise : standard deviation of white noise on the excitatory drive (column 1), 1/s, drawn anew
+        each step and held over it
+    seed : of the noise, a whole number from 0 below 2^63. A row's noise depends on nothing but the
+        seed and the row's number, see `jrlib.kernel`.
 
     Returns
     -------
@@ -118,22 +125,22 @@ def simulate(
         raise ValueError(f"dt: got {dt}, expected a step in seconds above 0")
     if save_every != int(save_every) or save_every < 1:
         raise ValueError(f"save_every: got {save_every}, expected a whole number from 1")
+    if not (np.isfinite(noise) and noise >= 0):
+        raise ValueError(f"noise: got {noise}, expected a standard deviation from 0")
+    if seed != int(seed) or not 0 <= seed < 2**63:
+        raise ValueError(f"seed: got {seed}, expected a whole number from 0 below 2^63")
     initial = np.zeros(6) if initial is None else np.asarray(initial, dtype=np.float64)
     if initial.shape not in ((6,), (n, 6)):
         raise ValueError(f"initial: got shape {initial.shape}, expected (6,) or ({n}, 6)")
     _check_finite("initial", initial)
-    initial = np.ascontiguousarray(np.broadcast_to(initial, (n, 6)))
-
     dtype = check_dtype(dtype)
 
     out = np.empty((n, -(-drive.shape[1] // int(save_every)), 6 if states else 1), dtype)
-    with np.errstate(over="ignore"):  # beyond float32 is infinity, and ends as a diverged row
-        arguments = [a.astype(dtype) for a in (kernel.fold(theta, convention), initial, drive)]
-    steps = tuple(map(dtype.type, (dt, dt / 2.0, dt / 6.0)))
-    exponential = kernel.EXPONENTIAL[dtype]
-    arguments += [METHODS[method], steps, exponential, int(save_every), out]
-    run_in_threads(kernel.integrate, n, dtype, threads, arguments)
-    _mark_divergence(out)
+    arguments = [np.arange(n), cast(np.atleast_2d(initial), dtype), cast(drive, dtype)]
+    arguments += [dtype.type(noise), int(seed), solver(method, dt, dtype), int(save_every), out]
+    folded = cast(kernel.fold(theta, convention), dtype)
+    run_in_threads(kernel.integrate, folded, arguments, threads)
+    mark_divergence(out)
     if not states:
         out = out[..., 0]
     return out[0] if single else out
@@ -142,28 +149,41 @@ def simulate(
 def check_dtype(dtype):
     """The dtype, or a ValueError when the kernel is not made for it."""
     dtype = np.dtype(dtype)
-    if dtype not in kernel.EXPONENTIAL:
+    if dtype not in EXPONENTIAL:
         raise ValueError(f"dtype: got {dtype}, expected float64 or float32")
     return dtype
 
 
-def run_in_threads(function, n, dtype, threads, arguments):
-    """Call function(start, stop, *arguments) on parts of range(n) that are whole blocks of lanes.
+def cast(array, dtype):
+    """A contiguous copy of the type; what float32 cannot hold is infinite: divergence."""
+    with np.errstate(over="ignore"):
+        return np.ascontiguousarray(array, dtype)
 
-    `function` is compiled without the GIL; the calling thread does the work when there is one part.
+
+def solver(method, dt, dtype):
+    """The kernel's description of a method with step dt."""
+    return METHODS[method], tuple(map(dtype.type, (dt, dt / 2.0, dt / 6.0))), EXPONENTIAL[dtype]
+
+
+def run_in_threads(function, folded, arguments, threads):
+    """Call the compiled function(start, stop, folded, *arguments) on parts of folded (n, 14).
+
+    Parts are whole blocks of lanes. The calling thread does the work when there is only one.
     """
     limit = numba.config.NUMBA_NUM_THREADS
     if threads is not None and not 1 <= threads <= limit:
         raise ValueError(f"threads: got {threads}, expected 1 to {limit}")
-    lanes = kernel.LANES[dtype]
+    n, lanes = len(folded), kernel.LANES[folded.dtype]
     n_blocks = -(-n // lanes)
-    n_parts = min(threads or limit, n_blocks)
-    if n_parts <= 1:
-        return [function(0, n, *arguments)]
+    n_parts = max(1, min(threads or limit, n_blocks))
     edges = [min(n, lanes * (n_blocks * part // n_parts)) for part in range(n_parts + 1)]
+    if n_parts == 1:
+        function(0, n, folded, *arguments)
+        return
     with ThreadPoolExecutor(n_parts) as pool:
-        parts = [pool.submit(function, a, b, *arguments) for a, b in pairwise(edges)]
-        return [part.result() for part in parts]
+        parts = [pool.submit(function, *part, folded, *arguments) for part in pairwise(edges)]
+    for part in parts:
+        part.result()
 
 
 def _check_finite(name, array):
@@ -172,7 +192,7 @@ def _check_finite(name, array):
         raise ValueError(f"{name}: not finite at index {tuple(map(int, bad[0]))}")
 
 
-def _mark_divergence(out):
+def mark_divergence(out):
     """Set the diverged rows of out (n, n_saved, k) to NaN, and say which they are.
 
     A state that is not finite never is again, so that the last sample tells.

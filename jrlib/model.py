@@ -22,7 +22,7 @@ from jrlib.kernel import EXPONENTIAL
 from jrlib.parameters import CLASSIC, check_theta, get_convention
 
 STATE_NAMES = ("y_0", "y_1", "y_2", "y_3", "y_4", "y_5")
-METHODS = {"rk4": 4, "heun": 2, "euler": 1}  # name -> order of convergence
+METHODS = {"rk4": 4, "heun": 2, "euler": 1, "etd": kernel.ETD_ORDER}  # name -> order of convergence
 
 
 class DivergenceWarning(RuntimeWarning):
@@ -85,7 +85,8 @@ def simulate(
         output, 1 the excitatory, 2 the inhibitory feedback. Held constant over each step.
     dt : step, s
     convention : a `Convention` or its name
-    method : "rk4" (order 4), "heun" (2) or "euler" (1)
+    method : "rk4" (order 4), "heun" (2), "euler" (1), or "etd", an exponential method of order 5
+        that costs 0.7 of rk4 and is as accurate at 1 ms, far more so below: see `kernel._etd`
     initial : (6,) or (n, 6), mV and mV/s; the zero state by default
     save_every : keep every so many-th sample
     states : return all six states instead of y_1 - y_2
@@ -137,8 +138,9 @@ def simulate(
 
     out = np.empty((n, -(-drive.shape[1] // int(save_every)), 6 if states else 1), dtype)
     arguments = [np.arange(n), cast(np.atleast_2d(initial), dtype), cast(drive, dtype)]
-    arguments += [dtype.type(noise), int(seed), solver(method, dt, dtype), int(save_every), out]
-    folded = cast(kernel.fold(theta, convention), dtype)
+    arguments += [drive_changes(drive, noise)]
+    folded, solver = prepare(theta, convention, method, dt, dtype)
+    arguments += [dtype.type(noise), int(seed), solver, int(save_every), out]
     run_in_threads(kernel.integrate, folded, arguments, threads)
     mark_divergence(out)
     if not states:
@@ -160,9 +162,21 @@ def cast(array, dtype):
         return np.ascontiguousarray(array, dtype)
 
 
-def solver(method, dt, dtype):
-    """The kernel's description of a method with step dt."""
-    return METHODS[method], tuple(map(dtype.type, (dt, dt / 2.0, dt / 6.0))), EXPONENTIAL[dtype]
+def drive_changes(drive, noise):
+    """Where the kernel must load the drive (1 or n, n_steps, 3) anew: a bool for each step."""
+    changes = np.ones(drive.shape[1], bool)
+    if len(drive) == 1 and not noise:
+        changes[1:] = np.any(drive[0, 1:] != drive[0, :-1], axis=1)
+    return changes
+
+
+def prepare(theta, convention, method, dt, dtype):
+    """What the kernel wants to know: the folded parameters, and the solver with its constants."""
+    with np.errstate(all="ignore"):  # what overflows ends as divergence
+        folded = kernel.fold(theta, convention, dt if method == "etd" else None)
+    folded = cast(folded, dtype)
+    steps = tuple(map(dtype.type, (dt, dt / 2.0, dt / 6.0, 0.5, 1.0 / dt)))
+    return folded, (METHODS[method], steps, EXPONENTIAL[dtype])
 
 
 def run_in_threads(function, folded, arguments, threads):

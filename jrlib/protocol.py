@@ -5,7 +5,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from jrlib import kernel
-from jrlib.model import METHODS, cast, check_dtype, mark_divergence, run_in_threads, solver
+from jrlib.model import (
+    METHODS,
+    cast,
+    check_dtype,
+    drive_changes,
+    mark_divergence,
+    prepare,
+    run_in_threads,
+)
 from jrlib.parameters import CLASSIC, check_theta, get_convention
 
 # A trial equals the one before it when no sample moved by more than this part of its range.
@@ -178,6 +186,7 @@ def simulate_erp(
     baseline = protocol.baseline_slice
     linear = baseline.start, baseline.stop, start, cast(band, dtype)
     drive = cast(protocol.drive[np.newaxis], dtype)
+    changes = drive_changes(drive, protocol.noise)
     noise = dtype.type(protocol.noise), seed
     first_epoch = protocol._onset + protocol._steps(protocol.epoch[0])
     train = first_epoch, protocol._steps(protocol.isi), protocol.n_times, protocol.n_trials
@@ -186,9 +195,9 @@ def simulate_erp(
 
     def average(rows, n_trials):
         settled = np.empty(len(rows), bool)
-        arguments = [rows, drive, *noise, solver(protocol.method, protocol.dt, dtype)]
-        arguments += [(*train, n_trials, tolerance), linear, out, settled]
-        folded = cast(kernel.fold(theta[rows], convention), dtype)
+        folded, solver = prepare(theta[rows], convention, protocol.method, protocol.dt, dtype)
+        arguments = [rows, drive, changes, *noise, solver, (*train, n_trials, tolerance)]
+        arguments += [linear, out, settled]
         run_in_threads(kernel.average, folded, arguments, threads)
         return rows[~settled]
 

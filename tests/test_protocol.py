@@ -49,7 +49,7 @@ def test_fewer_trials_are_simulated_when_the_response_settles(monkeypatch):
     most = []
 
     def counting(function, folded, arguments, threads):
-        n_trials = arguments[5][4]
+        n_trials = arguments[6][4]
         most.append(len(folded) * n_trials)
         return run_in_threads(function, folded, arguments, threads)
 

@@ -160,7 +160,10 @@ def make_dataset(
     protocol = Protocol() if protocol is None else protocol
     rng = np.random.default_rng(seed)
     theta = prior.sample(int(n), rng)
-    erp = simulate_erp(theta, protocol, convention, rng=rng, threads=threads)
+    filtering = decimation(protocol, sampling_rate)
+    erp = np.empty((len(theta), len(filtering)), np.float32)
+    options = {"rng": rng, "threads": threads, "reduce": filtering, "out": erp}
+    simulate_erp(theta, protocol, convention, **options)
 
     keep = np.isfinite(erp).all(axis=1)
     n_diverged = int(np.sum(~keep))
@@ -169,10 +172,9 @@ def make_dataset(
         low, high = np.percentile(amplitude[keep], [25, 75])
         margin = 3.0 * (high - low)
         keep &= (amplitude >= low - margin) & (amplitude <= high + margin)
-    filtering = decimation(protocol, sampling_rate)
     return Dataset(
         theta=theta[keep],
-        erp=(erp[keep] @ filtering.T).astype(np.float32),
+        erp=erp if keep.all() else erp[keep],
         times=protocol.times[:: round(1.0 / (protocol.dt * sampling_rate))],
         gain=eeg.MOMENT_PER_MV * eeg.lead_field(montage, head),
         covariance=filtering @ averaging_covariance(protocol) @ filtering.T,

@@ -4,11 +4,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jrlib.model import METHODS, simulate
-from jrlib.parameters import CLASSIC, check_theta
+from jrlib import kernel
+from jrlib.model import (
+    METHODS,
+    cast,
+    check_dtype,
+    drive_changes,
+    mark_divergence,
+    prepare,
+    run_in_threads,
+)
+from jrlib.parameters import CLASSIC, check_theta, get_convention
 
 # A trial equals the one before it when no sample moved by more than this part of its range.
-SETTLED = 1e-9
+SETTLED = {np.dtype(np.float64): 1e-9, np.dtype(np.float32): 1e-5}
+PASSES = (3, 10)  # trials after which those that have settled are told from the others
+CHUNK = 4096  # simulations at a time, so that what is neither theta nor result stays small
 
 
 @dataclass(frozen=True)
@@ -105,19 +116,18 @@ class Protocol:
 
     @property
     def drive(self):
-        """The deterministic drive of the whole recording, (n_steps, 3), 1/s."""
-        return self._drive(self.n_trials)
+        """The deterministic drive of the whole recording, (n_steps, 3), 1/s.
 
-    def _drive(self, n_trials):
-        """The drive from time 0 up to the last sample of epoch n_trials, (n_steps, 3), 1/s."""
+        It ends with the last epoch's last sample. Where epochs are longer than the interval between
+        pulses, the train goes on to there, so that the last epochs are like the others.
+        """
         period = self._steps(self.isi)
-        n_steps = self._onset + (n_trials - 1) * period + self._steps(self.epoch[1]) + 1
+        n_steps = self._onset + (self.n_trials - 1) * period + self._steps(self.epoch[1]) + 1
         drive = np.zeros((n_steps, 3))
         drive[:, 1] = self.background
         since_pulse = np.arange(n_steps) - self._onset
-        # A pulse is on for its width from every multiple of the period, to the recording's end.
         on = (since_pulse >= 0) & (since_pulse % period < self._steps(self.pulse_width))
-        on &= since_pulse < self.n_trials * period
+        on[-1] = False  # the last sample is taken where the last step starts
         drive[on] += self.pulse
         return drive
 
@@ -132,61 +142,87 @@ class Protocol:
         return epochs - epochs[..., self.baseline_slice].mean(axis=-1, keepdims=True)
 
 
-def simulate_erp(theta, protocol=None, convention=CLASSIC, *, rng=None, threads=None, chunk=256):
+def simulate_erp(
+    theta,
+    protocol=None,
+    convention=CLASSIC,
+    *,
+    rng=None,
+    threads=None,
+    dtype=np.float64,
+    reduce=None,
+    out=None,
+):
     """Evoked response of y_1 - y_2: the baseline-corrected average over the protocol's trials.
 
-    theta: (n, 9) or (9,). Returns (n, n_times) in mV, or (n_times,) for a (9,) theta.
+    theta : (n, 9) or (9,)
+    rng : numpy Generator that gives the noise its seed; needed when `protocol.noise` is above 0
+    threads : as in `simulate`
+    dtype : type of the computation, float64 or float32, and of the result
+    reduce : matrix (n_out, n_times) applied to each response, `data.decimation` for instance
+    out : array (n, n_out) of any floating type for the result, instead of a new one
 
-    Without intrinsic noise the response to a regular train settles to a periodic one. Trials are
-    then simulated only until one repeats the one before it to 1e-9 of its range; that one stands
-    for the rest of the average. A simulation that does not settle (it oscillates by itself, say)
-    is carried on, up to all `n_trials`. With `protocol.noise > 0` every trial is simulated with its
-    own noise and `rng`, a numpy Generator, is required. Diverging simulations are NaN and are named
-    by a `DivergenceWarning`. `chunk` rows are simulated at a time, to bound the memory.
+    Returns (n, n_out) in mV, with n_out = n_times without `reduce`, or (n_out,) for a (9,) theta.
+
+    Only averages are kept: no trace is ever stored. Without intrinsic noise the response to a
+    regular train settles to a periodic one. A simulation ends when a trial repeats the last one
+    to 1e-9 of its range (1e-5 in float32); that one stands for the rest of the average. One that
+    does not settle (it oscillates by itself, say) is carried on, up to all `n_trials`. With
+    `protocol.noise > 0` every trial is simulated with its own noise, which depends on the seed and
+    the row's number only. Diverging simulations are NaN and are named by a `DivergenceWarning`.
     """
     protocol = Protocol() if protocol is None else protocol
     single = np.ndim(theta) == 1
     theta = check_theta(theta)
+    convention = get_convention(convention)
+    dtype = check_dtype(dtype)
     if protocol.noise > 0 and rng is None:
         raise ValueError("rng: a numpy Generator is needed when protocol.noise is above 0")
-    erp = np.empty((len(theta), protocol.n_times))
+    seed = int(rng.integers(2**63)) if protocol.noise > 0 else 0
+    start, band = _band(protocol.n_times, reduce)
+    out = np.empty((len(theta), len(band)), dtype) if out is None else out
+    if out.shape != (len(theta), len(band)):
+        raise ValueError(f"out: got shape {out.shape}, expected {(len(theta), len(band))}")
+    baseline = protocol.baseline_slice
+    linear = baseline.start, baseline.stop, start, cast(band, dtype)
+    drive = cast(protocol.drive[np.newaxis], dtype)
+    changes = drive_changes(drive, protocol.noise)
+    noise = dtype.type(protocol.noise), seed
+    first_epoch = protocol._onset + protocol._steps(protocol.epoch[0])
+    train = first_epoch, protocol._steps(protocol.isi), protocol.n_times, protocol.n_trials
+    # A noisy trial never repeats the one before it.
+    tolerance = dtype.type(-1.0 if protocol.noise > 0 else SETTLED[dtype])
 
-    def simulate_trials(rows, n_trials):
-        drive = protocol._drive(n_trials)
-        if protocol.noise > 0:
-            drive = np.repeat(drive[np.newaxis], len(rows), axis=0)
-            drive[..., 1] += protocol.noise * rng.standard_normal(drive.shape[:2])
-        recording = simulate(
-            theta[rows],
-            drive,
-            dt=protocol.dt,
-            convention=convention,
-            method=protocol.method,
-            threads=threads,
-        )
-        return protocol.epochs(recording, n_trials)
+    def average(rows, n_trials):
+        settled = np.empty(len(rows), bool)
+        folded, solver = prepare(theta[rows], convention, protocol.method, protocol.dt, dtype)
+        arguments = [rows, drive, changes, *noise, solver, (*train, n_trials, tolerance)]
+        arguments += [linear, out, settled]
+        run_in_threads(kernel.average, folded, arguments, threads)
+        return rows[~settled]
 
-    rows, n_trials = np.arange(len(theta)), min(3, protocol.n_trials)
-    if protocol.noise > 0:
-        n_trials = protocol.n_trials
-        chunk = min(chunk, 16)
-    while len(rows):
-        unsettled = []
-        for start in range(0, len(rows), chunk):
-            part = rows[start : start + chunk]
-            epochs = simulate_trials(part, n_trials)
-            total = epochs.sum(axis=1)
-            if n_trials < protocol.n_trials:
-                last, before = epochs[:, -1], epochs[:, -2]
-                change = np.abs(last - before).max(axis=1)
-                settled = ~(change > SETTLED * np.ptp(last, axis=1))  # NaN rows are done as well
-                total += (protocol.n_trials - n_trials) * last
-                unsettled.append(part[~settled])
-            erp[part] = total / protocol.n_trials
-        rows = np.concatenate(unsettled) if unsettled else rows[:0]
-        n_trials = min(2 * n_trials, protocol.n_trials)
-    erp = protocol.correct_baseline(erp)
-    return erp[0] if single else erp
+    # Simulations that take long to settle are gathered, so as not to hold up those beside them.
+    passes = [n for n in PASSES if n < protocol.n_trials and not protocol.noise]
+    for first in range(0, len(theta), CHUNK):
+        rows = np.arange(first, min(first + CHUNK, len(theta)))
+        for n_trials in (*passes, protocol.n_trials):
+            rows = average(rows, n_trials) if len(rows) else rows
+    mark_divergence(out[..., np.newaxis])
+    return out[0] if single else out
+
+
+def _band(n_times, matrix):
+    """The nonzero part of a matrix (n_out, n_times): first columns (n_out,), band (n_out, w)."""
+    if matrix is None:
+        return np.arange(n_times), np.ones((n_times, 1))
+    matrix = np.asarray(matrix, dtype=np.float64)
+    if matrix.ndim != 2 or not matrix.size or matrix.shape[1] != n_times:
+        raise ValueError(f"reduce: got shape {matrix.shape}, expected (n_out, {n_times})")
+    filled = matrix != 0
+    start = filled.argmax(axis=1)
+    width = (n_times - filled[:, ::-1].argmax(axis=1) - start).max()
+    start = np.minimum(start, n_times - width)
+    return start, np.take_along_axis(matrix, start[:, np.newaxis] + np.arange(width), axis=1)
 
 
 def averaging_covariance(protocol=None):

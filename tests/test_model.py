@@ -1,13 +1,18 @@
 """The integrators against SciPy, their order, linear limits, and what they refuse."""
 
+import platform
+import re
 from itertools import pairwise
 
+import numba
 import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
 from scipy.signal import lsim, lti
+from scipy.stats import kstest
 
 import jrlib
+from jrlib import kernel
 from jrlib.model import DivergenceWarning, right_hand_side, sigmoid, simulate
 from jrlib.parameters import CLASSIC, CONVENTIONS, RELEASED, TYPICAL, Convention
 
@@ -40,31 +45,61 @@ def dop853(theta, drive, dt, convention):
     return np.concatenate(states)[: len(drive)]
 
 
-@pytest.mark.parametrize("convention", CONVENTIONS.values(), ids=CONVENTIONS)
-@pytest.mark.parametrize(("refine", "tolerance"), [(1, 1e-3), (4, 5e-6)])
-def test_rk4_agrees_with_dop853_over_the_prior(convention, refine, tolerance):
+@pytest.fixture(scope="module", params=CONVENTIONS)
+def exact(request):
+    """A convention, nine parameter vectors, a drive, and DOP853's y_1 - y_2 at 1 kHz."""
+    convention = CONVENTIONS[request.param]
     theta = np.vstack([TYPICAL, jrlib.sample_prior(8, np.random.default_rng(0))])
     drive = pulse_drive(1e-3)
+    states = np.stack([dop853(row, drive, 1e-3, convention) for row in theta])
+    return convention, theta, drive, states[..., 1] - states[..., 2]
+
+
+@pytest.mark.parametrize(
+    ("method", "refine", "dtype", "tolerance"),
+    [
+        ("rk4", 1, np.float64, 1e-3),
+        ("rk4", 4, np.float64, 5e-6),
+        ("etd", 1, np.float64, 1e-3),
+        ("etd", 4, np.float64, 5e-6),
+        ("heun", 8, np.float64, 1e-2),
+        ("rk4", 1, np.float32, 1e-3),
+        ("etd", 1, np.float32, 1e-3),
+    ],
+)
+def test_agreement_with_dop853_over_the_prior(exact, method, refine, dtype, tolerance):
+    convention, theta, drive, reference = exact
     ours = simulate(
         theta,
         np.repeat(drive, refine, axis=0),
         dt=1e-3 / refine,
         save_every=refine,
         convention=convention,
+        method=method,
+        dtype=dtype,
     )
-    for row in range(len(theta)):
-        states = dop853(theta[row], drive, 1e-3, convention)
-        reference = states[:, 1] - states[:, 2]
-        assert np.abs(ours[row] - reference).max() < tolerance * np.ptp(reference)
+    assert ours.dtype == dtype
+    assert (np.abs(ours - reference).max(axis=1) < tolerance * np.ptp(reference, axis=1)).all()
 
 
-def test_rk4_at_1_ms_is_accurate_to_3e_5_mv_at_the_typical_parameters():
+@pytest.mark.parametrize(
+    ("method", "dtype", "tolerance"),
+    [
+        ("rk4", np.float64, 3e-5),
+        ("rk4", np.float32, 5e-4),
+        ("etd", np.float64, 1.2e-5),
+        ("etd", np.float32, 1e-3),
+    ],
+)
+def test_errors_at_1_ms_and_the_typical_parameters(method, dtype, tolerance):
+    """In mV, with pulses of 60/s on 120/s, where the response spans 11.7 mV."""
     drive = np.tile([0.0, 120.0, 0.0], (2000, 1))
     drive[np.arange(2000) % 1000 < 50, 1] += 60.0
     reference = dop853(TYPICAL, drive, 1e-3, CLASSIC)
     exact = reference[:, 1] - reference[:, 2]
     assert np.ptp(exact) == pytest.approx(11.7, abs=0.05)
-    assert np.abs(simulate(TYPICAL, drive) - exact).max() < 3e-5
+    ours = simulate(TYPICAL, drive, method=method, dtype=dtype)
+    assert np.abs(ours - exact).max() < tolerance
 
 
 @pytest.mark.parametrize(("method", "order"), [("rk4", 4), ("heun", 2), ("euler", 1)])
@@ -163,19 +198,176 @@ def test_saving_starting_and_driving_row_by_row():
     np.testing.assert_array_equal(own[1], simulate(theta[1], 2 * drive))
 
 
+def test_etd_keeps_its_order_across_pulse_edges():
+    """Steps of 2.5, 1.25 and 0.625 ms, with two pulses on the way."""
+    drive = np.tile([0.0, 120.0, 0.0], (40, 1))
+    drive[[*range(10), *range(20, 26)]] += [33.6, 60.0, 60.0]
+    reference = dop853(TYPICAL, np.vstack([drive, drive[-1:]]), 5e-3, CLASSIC)
+    errors = []
+    for factor in (2, 4, 8):
+        fine = np.repeat(np.vstack([drive, drive[-1:]]), factor, axis=0)
+        states = simulate(
+            TYPICAL, fine, dt=5e-3 / factor, save_every=factor, states=True, method="etd"
+        )
+        errors.append(np.abs((states - reference)[:, :3]).max())
+    assert (np.log2(np.array(errors[:-1]) / errors[1:]) > 4.5).all()
+    assert errors[-1] < 1e-4
+
+
+def test_etd_is_exact_without_feedback():
+    silent = Convention("silent", v_max=0.0, v_0=6.0, r=0.56)
+    theta = jrlib.sample_prior(5, np.random.default_rng(12))
+    drive = pulse_drive(1e-3)
+    states = simulate(theta, drive, convention=silent, states=True, method="etd")
+    finer = simulate(
+        theta,
+        np.repeat(drive, 10, axis=0),
+        dt=1e-4,
+        save_every=10,
+        convention=silent,
+        states=True,
+    )
+    np.testing.assert_allclose(states, finer, rtol=1e-7, atol=1e-9 * np.abs(states).max())
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_the_logistic_function_over_its_whole_range(dtype):
+    """Against NumPy in twice the precision, over all exponents, both signs and infinity."""
+    exponential = kernel.EXPONENTIAL[np.dtype(dtype)]
+    limit = float(exponential[0])
+    rng = np.random.default_rng(13)
+    tiny = 10.0 ** rng.uniform(-30, 0, 20000)
+    ends = [0.0, limit, 1e3, 1e5, 1e30, np.inf]
+    x = np.concatenate([rng.uniform(0, 1.2 * limit, 200000), np.arange(2 * limit) / 2, tiny, ends])
+    x = np.concatenate([x, -x]).astype(dtype)
+
+    @numba.njit(error_model="numpy", fastmath={"contract"})
+    def evaluate(x, exponential, out):
+        for i in range(len(x)):
+            out[i] = kernel._logistic(x[i], exponential)
+
+    out = np.empty_like(x)
+    evaluate(x, exponential, out)
+    precise = np.clip(x.astype(np.longdouble), -limit, limit)
+    expected = 1.0 / (1.0 + np.exp2(precise))
+    assert np.max(np.abs(out / expected - 1.0)) < 4 * np.finfo(dtype).eps
+    assert 2.0**-limit < np.finfo(dtype).eps / 2.0  # what is cut off is below rounding
+    nan = np.full(3, np.nan, dtype)
+    evaluate(nan, exponential, nan)
+    assert np.isnan(nan).all()
+
+
+@pytest.mark.parametrize("n", [1, 15, 16, 17, 31, 33])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("method", ["rk4", "heun", "euler", "etd"])
+def test_lanes_do_not_know_of_each_other(method, dtype, n):
+    theta = jrlib.sample_prior(33, np.random.default_rng(14))
+    options = {"dtype": dtype, "method": method, "states": True}
+    everything = simulate(theta, pulse_drive(1e-3, 0.05), **options)
+    part = simulate(theta[-n:], pulse_drive(1e-3, 0.05), **options)
+    np.testing.assert_array_equal(part, everything[-n:])
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="x86 assembly")
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_the_kernel_is_packed(dtype):
+    """A small edit can lose the vector code silently, and 4 times the speed with it."""
+    features = numba.config.CPU_FEATURES or llvm_features()
+    if "+fma" not in features:
+        pytest.skip("this processor has no fused multiply-add")
+    simulate(TYPICAL, pulse_drive(1e-3), dtype=dtype)  # compiles, if need be
+    suffix, type_name = {np.float64: ("pd", "float64"), np.float32: ("ps", "float32")}[dtype]
+    compiled = [
+        assembly
+        for signature, assembly in kernel.integrate.inspect_asm().items()
+        if f"array({type_name}, 3d" in str(signature[-1])
+    ]
+    assert len(compiled) == 1
+    count = {
+        name: len(re.findall(rf"\bv{name}{suffix}\b", compiled[0]))
+        for name in ("div", "min", "max")
+    }
+    # The four methods have 3, 12, 6 and 3 logistic functions; loading the lanes may be scalar.
+    assert min(count.values()) >= 24
+    assert len(re.findall(rf"\bvfn?m(?:add|sub)\d+{suffix}\b", compiled[0])) > 200
+    assert len(re.findall(rf"\bvmin{suffix.replace('p', 's')}\b", compiled[0])) < 24
+
+
+def llvm_features():
+    import llvmlite.binding
+
+    return llvmlite.binding.get_host_cpu_features().flatten()
+
+
+def test_philox_gives_its_known_answers():
+    """The test vectors that Random123, the reference implementation, comes with."""
+
+    @numba.njit
+    def words(c, k):
+        return kernel._philox(c[0], c[1], c[2], c[3], k[0], k[1])
+
+    ones = 0xFFFFFFFF
+    pi = [0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344, 0xA4093822, 0x299F31D0]
+    for counter_and_key, answer in [
+        ([0] * 6, [0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8]),
+        ([ones] * 6, [0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD]),
+        (pi, [0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1]),
+    ]:
+        numbers = np.array(counter_and_key, dtype=np.uint64)
+        assert list(words(numbers[:4], numbers[4:])) == answer
+
+
+def noise_of(n, n_steps, seed):
+    """The numbers themselves: with Euler's method, y_4 holds the last step's, times A_e b_e dt."""
+    initial = np.zeros(6)
+    silent = Convention("silent", v_max=0.0, v_0=6.0, r=0.56)
+    theta = np.tile(TYPICAL, (n, 1))
+    options = {"convention": silent, "method": "euler", "states": True, "initial": initial}
+    states = simulate(theta, np.zeros((n_steps, 3)), noise=1.0, seed=seed, **options)
+    y, v = states[..., 1], states[..., 4]
+    change = np.diff(v, axis=1) / 1e-3 + 200.0 * v[:, :-1] + 1e4 * y[:, :-1]
+    return change / (3.25 * 100.0)
+
+
+def test_the_noise_is_standard_normal_and_white():
+    noise = noise_of(64, 2001, seed=3)
+    assert kstest(noise.ravel(), "norm").pvalue > 0.01
+    assert abs(noise.mean()) < 4 / np.sqrt(noise.size)
+    assert abs((noise**2).mean() - 1) < 4 * np.sqrt(2 / noise.size)
+    for lag in range(1, 5):
+        assert abs((noise[:, lag:] * noise[:, :-lag]).mean()) < 4 / np.sqrt(noise.size)
+    across = np.corrcoef(noise) - np.eye(64)
+    assert np.abs(across).max() < 5 / np.sqrt(2000)
+    assert not np.allclose(noise, noise_of(64, 2001, seed=4))
+
+
+def test_the_noise_of_a_row_is_its_own():
+    theta = jrlib.sample_prior(40, np.random.default_rng(15))
+    drive = pulse_drive(1e-3, 0.1)
+    noisy = simulate(theta, drive, noise=30.0, seed=7)
+    np.testing.assert_array_equal(noisy, simulate(theta, drive, noise=30.0, seed=7, threads=1))
+    np.testing.assert_array_equal(noisy[:5], simulate(theta[:5], drive, noise=30.0, seed=7))
+    single = simulate(theta, drive, noise=30.0, seed=7, dtype=np.float32)
+    np.testing.assert_allclose(single, noisy, atol=1e-4 * np.ptp(noisy))
+    same = simulate(np.tile(TYPICAL, (2, 1)), drive, noise=30.0, seed=7)
+    assert np.abs(same[0] - same[1]).max() > 0.1
+
+
 def test_empty_batches_and_empty_drives():
+    assert simulate(np.empty((0, 9)), pulse_drive(1e-3), dtype=np.float32).shape == (0, 500)
     assert simulate(np.empty((0, 9)), pulse_drive(1e-3)).shape == (0, 500)
     assert simulate(TYPICAL, np.empty((0, 3))).shape == (0,)
 
 
-def test_a_diverging_row_is_nan_and_named_and_the_others_are_untouched():
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_a_diverging_row_is_nan_and_named_and_the_others_are_untouched(dtype):
     theta = np.tile(TYPICAL, (3, 1))
     theta[1, 2] = -100.0  # a negative time constant grows without bound
     drive = np.tile([0.0, 120.0, 0.0], (20000, 1))
     with pytest.warns(DivergenceWarning, match="1 of 3 .* rows 1"):
-        out = simulate(theta, drive)
+        out = simulate(theta, drive, dtype=dtype)
     assert np.isnan(out[1]).all()
-    np.testing.assert_array_equal(out[[0, 2]], simulate(theta[[0, 2]], drive))
+    np.testing.assert_array_equal(out[[0, 2]], simulate(theta[[0, 2]], drive, dtype=dtype))
 
 
 def test_right_hand_side_agrees_with_a_small_euler_step():
@@ -195,13 +387,17 @@ def test_right_hand_side_agrees_with_a_small_euler_step():
         ({"drive": np.zeros((10, 2))}, r"drive: got shape \(1, 10, 2\)"),
         ({"drive": np.zeros((2, 10, 3))}, "drive: got shape"),
         ({"drive": np.full((10, 3), np.nan)}, "drive: not finite"),
-        ({"method": "rk5"}, "method: got 'rk5', expected one of rk4, heun, euler"),
+        ({"method": "rk5"}, "method: got 'rk5', expected one of rk4, heun, euler, etd"),
         ({"convention": "SI"}, "convention: got 'SI'"),
         ({"dt": 0.0}, "dt: got 0.0"),
         ({"initial": np.zeros(5)}, "initial: got shape"),
         ({"initial": np.full(6, np.inf)}, "initial: not finite"),
         ({"save_every": 0}, "save_every: got 0"),
         ({"threads": 0}, "threads: got 0"),
+        ({"dtype": np.float16}, "dtype: got float16, expected float64 or float32"),
+        ({"dtype": int}, "dtype: got int64, expected float64 or float32"),
+        ({"noise": -1.0}, "noise: got -1.0"),
+        ({"seed": -1}, "seed: got -1"),
     ],
 )
 def test_bad_input_is_named(arguments, message):

@@ -5,6 +5,7 @@ import pytest
 
 import jrlib
 from jrlib import protocol as protocol_module
+from jrlib.model import run_in_threads
 from jrlib.protocol import Protocol, averaging_covariance, simulate_erp
 
 SHORT = {"n_trials": 6, "isi": 0.5, "epoch": (-0.1, 0.5), "baseline": (-0.1, 0.0), "dt": 1e-3}
@@ -45,15 +46,86 @@ def test_settled_trials_stand_for_all_trials(convention):
 
 
 def test_fewer_trials_are_simulated_when_the_response_settles(monkeypatch):
-    steps = []
+    most = []
 
-    def counting(theta, drive, **options):
-        steps.append(len(theta) * len(drive))
-        return jrlib.simulate(theta, drive, **options)
+    def counting(function, folded, arguments, threads):
+        n_trials = arguments[6][4]
+        most.append(len(folded) * n_trials)
+        return run_in_threads(function, folded, arguments, threads)
 
-    monkeypatch.setattr(protocol_module, "simulate", counting)
+    monkeypatch.setattr(protocol_module, "run_in_threads", counting)
     simulate_erp(jrlib.TYPICAL)
-    assert sum(steps) < 0.1 * len(Protocol().drive)
+    assert most == [protocol_module.PASSES[0]]
+
+
+def test_epochs_longer_than_the_interval_between_pulses():
+    """Two pulses in every epoch, in the last one too."""
+    theta = np.vstack([jrlib.TYPICAL, jrlib.sample_prior(6, np.random.default_rng(3))])
+    protocol = Protocol(**{**SHORT, "isi": 0.25, "n_trials": 8})
+    expected = explicit_average(theta, protocol)
+    np.testing.assert_allclose(
+        simulate_erp(theta, protocol), expected, atol=1e-8 * np.abs(expected).max()
+    )
+
+
+def test_one_reduction_inside_and_after():
+    theta = jrlib.sample_prior(20, np.random.default_rng(4))
+    matrix = np.random.default_rng(5).normal(size=(7, Protocol(**SHORT).n_times))
+    matrix[0, :100] = matrix[1, 300:] = 0.0
+    erp = simulate_erp(theta, Protocol(**SHORT))
+    out = np.empty((20, 7), np.float32)
+    reduced = simulate_erp(theta, Protocol(**SHORT), reduce=matrix, out=out)
+    assert reduced is out
+    np.testing.assert_allclose(reduced, erp @ matrix.T, rtol=1e-5, atol=1e-5 * np.abs(erp).max())
+
+
+def test_the_responses_depend_neither_on_threads_nor_on_the_batch(monkeypatch):
+    theta = jrlib.sample_prior(40, np.random.default_rng(6))
+    noisy = Protocol(**{**SHORT, "noise": 30.0, "n_trials": 3})
+    for protocol in (Protocol(**SHORT), noisy):
+        erp = simulate_erp(theta, protocol, rng=np.random.default_rng(7))
+        one = simulate_erp(theta, protocol, rng=np.random.default_rng(7), threads=1)
+        np.testing.assert_array_equal(erp, one)
+        monkeypatch.setattr(protocol_module, "CHUNK", 7)
+        np.testing.assert_array_equal(
+            erp, simulate_erp(theta, protocol, rng=np.random.default_rng(7))
+        )
+        monkeypatch.undo()
+        part = simulate_erp(theta[:9], protocol, rng=np.random.default_rng(7))
+        np.testing.assert_array_equal(erp[:9], part)
+
+
+def test_float32_responses_agree_with_float64():
+    theta = jrlib.sample_prior(40, np.random.default_rng(8))
+    double = simulate_erp(theta, Protocol(**SHORT))
+    single = simulate_erp(theta, Protocol(**SHORT), dtype=np.float32)
+    assert single.dtype == np.float32
+    error = np.abs(single - double).max(axis=1) / np.abs(double).max(axis=1)
+    assert np.median(error) < 1e-5
+    assert error.max() < 1e-2  # the most sensitive one
+
+
+def test_a_diverging_response_is_nan_and_leaves_the_others_alone():
+    theta = np.tile(jrlib.TYPICAL, (3, 1))
+    theta[1, 2] = -300.0
+    protocol = Protocol(**SHORT)
+    with pytest.warns(jrlib.DivergenceWarning, match="rows 1"):
+        erp = simulate_erp(theta, protocol)
+    assert np.isnan(erp[1]).all()
+    np.testing.assert_array_equal(erp[[0, 2]], simulate_erp(theta[[0, 2]], protocol))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"reduce": np.eye(3)}, r"reduce: got shape \(3, 3\), expected \(n_out, 601\)"),
+        ({"out": np.empty((2, 601))}, r"out: got shape \(2, 601\), expected \(1, 601\)"),
+        ({"dtype": np.float16}, "dtype: got float16, expected float64 or float32"),
+    ],
+)
+def test_bad_input_of_a_response_is_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        simulate_erp(jrlib.TYPICAL, Protocol(**SHORT), **arguments)
 
 
 def test_a_model_that_oscillates_by_itself_gets_all_its_trials():

@@ -86,7 +86,8 @@ def check_theta(theta):
     """Return theta as a C-contiguous float64 array (n, 9).
 
     theta: (9,) or (n, 9). Raises ValueError on another shape, on an empty batch, and on a NaN or
-    an infinity, naming the parameter and the row. Negative values pass: the study's untruncated prior draws a few.
+    an infinity, naming the parameter and the row. Negative values pass: the study's untruncated
+    prior draws a few.
     """
     theta = np.array(theta, dtype=np.float64, order="C", ndmin=2)
     if theta.ndim != 2 or theta.shape[1] != len(PARAMETERS):

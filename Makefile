@@ -1,8 +1,9 @@
 # make book      build the book and print the page to open
 # make test      style, every chapter at smoke size, the book without a warning, the tests
+# make bench     time jrlib beside other simulators, in an environment of its own (.venv-bench)
 # make lab       JupyterLab on the chapters
 # make chapters  run the chapters from zero (TIER=smoke, fast or paper)
-# make clean     remove what was built here; the environment .venv stays
+# make clean     remove what was built here; the environments stay
 
 PYTHON ?= python3
 TIER ?= fast
@@ -13,7 +14,7 @@ PAGE := book/_build/html/index.html
 SOURCES := _config.yml _toc.yml $(wildcard jrlib/*.py book/*.ipynb book/*.md book/*.bib \
 	book/_static/* results/fast/*/*/record.json results/paper/*/*/record.json)
 
-.PHONY: book test lab chapters clean
+.PHONY: book test bench lab chapters clean
 
 book: $(PAGE)
 	@echo "The book: $(CURDIR)/$(PAGE)"
@@ -29,6 +30,20 @@ test: $(INSTALLED)
 	$(BIN)/python book/chapters.py --tier smoke
 	$(BIN)/jupyter-book build book/ --all -W --keep-going
 	$(BIN)/python -m pytest --require-book
+
+bench: .venv-bench/installed
+	.venv-bench/bin/python bench/bench.py
+
+# Peers that do not install here, one by one, are left out of the table.
+.venv-bench/installed: requirements.txt bench/requirements.txt pyproject.toml
+	test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install -r requirements.txt
+	grep '==' requirements.txt > .venv-bench/pinned.txt
+	grep -v '^#' bench/requirements.txt | while read -r peer; do \
+		.venv-bench/bin/python -m pip install -c .venv-bench/pinned.txt "$$peer" \
+			|| echo "left out: $$peer"; \
+	done
+	@touch $@
 
 lab: $(INSTALLED)
 	$(BIN)/jupyter lab book/

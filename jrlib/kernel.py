@@ -31,9 +31,9 @@ import numba
 import numpy as np
 from numba.extending import intrinsic, overload
 
-_OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
-_compile = numba.njit(**_OPTIONS)
-_inline = numba.njit(forceinline=True, **_OPTIONS)
+OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
+_compile = numba.njit(**OPTIONS)
+_inline = numba.njit(forceinline=True, **OPTIONS)
 
 ETD_ORDER = 5
 LANES = {np.dtype(np.float64): 16, np.dtype(np.float32): 32}
@@ -494,7 +494,7 @@ def _lane_count(array):
     raise NotImplementedError("compiled code only")
 
 
-@overload(_lane_count, jit_options=_OPTIONS | {"forceinline": True}, inline="always")
+@overload(_lane_count, jit_options=OPTIONS | {"forceinline": True}, inline="always")
 def _lane_count_of_the_type(array):
     count = LANES[np.dtype(array.dtype.name)]
     return lambda array: count

@@ -1,19 +1,22 @@
 r"""The compiled integrator: many simulations advance in lock step, one in each SIMD lane.
 
 A Runge-Kutta step costs little but its 12 logistic functions, so everything here is arranged such
-that LLVM turns the loop over the lanes into straight packed code. What that takes, with its worth
-on an AVX-512 core in float64 (see `make bench`):
+that LLVM turns the loop over the lanes into straight packed code. What that takes, and how many
+times slower rk4 is without it (float64, one core with AVX-512 of which LLVM uses 256 bits):
 
-- One flat array [quantity * lanes + lane], of constant size and allocated in the same function:
-  only then can LLVM prove that no two quantities overlap. With separate arrays it asks at run time,
-  and a wrong answer ends in a scalar loop, 5 times slower. 128 bytes of lanes (16 or 32
-  simulations): half of that is unrolled instead of vectorised, 4 times slower.
-- `forceinline` on all that runs in a lane, as a call ends vectorisation, and
-  `error_model="numpy"`, as a test for division by zero does (4 times each).
-- A logistic function of our own: libm's exponential is scalar (5 times). See `_logistic`.
-- fastmath is `contract` only: a * b + c becomes one instruction (1.3 times). `reassoc` would undo
-  the rounding in `_logistic`; `nnan` and `ninf` gain nothing and leave a diverging lane undefined.
-- Products of parameters are folded beforehand, `FOLDED`: one multiply-add each in the loop.
+- `forceinline` on all that runs in a lane, as a call ends vectorisation: 4 times.
+- `error_model="numpy"`, as a test for division by zero ends it too: 4 times.
+- A logistic function of our own, as libm's exponential is scalar (5 times), with the exponential
+  in a form that shares the logistic function's division (1.3 times). See `_logistic`.
+- fastmath `contract`, which makes a * b + c one instruction: 1.3 times. No more than that:
+  `reassoc` would undo the rounding in `_logistic`; `nnan` and `ninf` gain nothing and leave what a
+  diverging lane does undefined.
+- One flat array [quantity * lanes + lane], allocated in the same function and of a length that
+  the type fixes. So LLVM can prove that no quantities overlap; for separate arrays it makes a test
+  at run time and a second, scalar loop. More than 16 and 32 lanes gain nothing.
+- Products of parameters are folded beforehand (`fold`): one multiply-add each in the loop.
+- Arrays are passed to nothing that runs in every step without need: counting references costs as
+  much as a logistic function (1.2 times, see `changes`).
 - No literals in the lanes: 0.5 is a float64, and turns float32 into it (2 times). Constants come
   in as arguments of the right type.
 
@@ -28,9 +31,9 @@ import numba
 import numpy as np
 from numba.extending import intrinsic, overload
 
-_OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
-_compile = numba.njit(**_OPTIONS)
-_inline = numba.njit(forceinline=True, **_OPTIONS)
+OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
+_compile = numba.njit(**OPTIONS)
+_inline = numba.njit(forceinline=True, **OPTIONS)
 
 ETD_ORDER = 5
 LANES = {np.dtype(np.float64): 16, np.dtype(np.float32): 32}
@@ -57,31 +60,45 @@ def fold(theta, convention, etd_step=None):
         (2.0 * b_e, b_e**2, 2.0 * b_i, b_i**2),
         (e, e, i),
     )
-    if etd_step is not None:
-        slope = convention.r * etd_step
-        products += ((slope + 0.0 * C, slope * C * a_1, slope * C * a_3),)
-        products += _etd_weights(b_e, etd_step), _etd_weights(b_i, etd_step)
-    return np.stack([product for line in products for product in line], axis=1)
+    folded = np.stack([product for line in products for product in line], axis=1)
+    if etd_step is None:
+        return folded
+    slopes = convention.r * etd_step * np.stack([np.ones(len(C)), C * a_1, C * a_3], axis=1)
+    rule = np.polynomial.legendre.leggauss(12)
+    synapses = [_etd_weights(np.ascontiguousarray(b), float(etd_step), *rule) for b in (b_e, b_i)]
+    return np.concatenate([folded, slopes, *synapses], axis=1)
 
 
-def _etd_weights(b, h):
-    """The 16 numbers that carry a synapse y'' = input - 2 b y' - b^2 y over a step: see `_etd`."""
-    # Responses of y and y' to the input (t / h)^k: its convolution with t exp(-b t) and the
-    # derivative of that, by Gauss's rule, which has no cancellation where b h is small.
-    y, v = np.zeros((6, len(b))), np.zeros((6, len(b)))
-    for node, weight in zip(*np.polynomial.legendre.leggauss(16), strict=True):
-        tau, rest = (1.0 + node) / 2.0, b * h * (1.0 - node) / 2.0  # t / h and b (h - t)
-        powers = weight / 2.0 * h * tau ** np.arange(6)[:, np.newaxis]
-        y += powers * (h * (1.0 - tau) * np.exp(-rest))
-        v += powers * ((1.0 - rest) * np.exp(-rest))
-    decay, change = np.exp(-b * h), np.expm1(-b * h)
-    lines = [(change + b * h * decay, decay * h), (-decay * b**2 * h, change - b * h * decay)]
-    for k0, k1, k2, k3, k4, k5 in (y, v):
-        # For 1, tau and tau^2, and for the quintics that add 1 at tau = 1 to the value, to the
-        # derivative and to half the second derivative, and nothing at tau = 0.
-        lines.append((k0, k1, k2))
-        lines.append((10 * k3 - 15 * k4 + 6 * k5, -4 * k3 + 7 * k4 - 3 * k5, k3 - 2 * k4 + k5))
-    return tuple(number for line in lines for number in line)
+@_compile
+def _etd_weights(b, h, nodes, weights):
+    """What carries a synapse y'' = input - 2 b y' - b^2 y over a step, (n, 16): see `_etd`.
+
+    nodes and weights: Gauss's, on -1..1.
+    """
+    lines = np.empty((len(b), 16))
+    y, v = np.empty(6), np.empty(6)
+    for row in range(len(b)):
+        # Responses of y and y' to the input (t / h)^k: its convolution with t exp(-b t) and the
+        # derivative of that, by quadrature, which has no cancellation where b h is small.
+        y[:] = v[:] = 0.0
+        for q in range(len(nodes)):
+            tau, left = (1.0 + nodes[q]) / 2.0, (1.0 - nodes[q]) / 2.0 * h  # t / h and h - t
+            power = weights[q] / 2.0 * h * np.exp(-b[row] * left)
+            for k in range(6):
+                y[k] += power * left
+                v[k] += power * (1.0 - b[row] * left)
+                power *= tau
+        bh, decay, change = b[row] * h, np.exp(-b[row] * h), np.expm1(-b[row] * h)
+        lines[row, 0], lines[row, 1] = change + bh * decay, decay * h
+        lines[row, 2], lines[row, 3] = -decay * b[row] * bh, change - bh * decay
+        for first, k in ((4, y), (10, v)):
+            # For 1, tau and tau^2, and for the quintics that add 1 at tau = 1 to the value, to the
+            # derivative and to half the second derivative, and nothing at tau = 0.
+            lines[row, first : first + 3] = k[:3]
+            lines[row, first + 3] = 10.0 * k[3] - 15.0 * k[4] + 6.0 * k[5]
+            lines[row, first + 4] = -4.0 * k[3] + 7.0 * k[4] - 3.0 * k[5]
+            lines[row, first + 5] = k[3] - 2.0 * k[4] + k[5]
+    return lines
 
 
 # The logistic function ------------------------------------------------------------------------
@@ -477,7 +494,7 @@ def _lane_count(array):
     raise NotImplementedError("compiled code only")
 
 
-@overload(_lane_count, jit_options=_OPTIONS | {"forceinline": True}, inline="always")
+@overload(_lane_count, jit_options=OPTIONS | {"forceinline": True}, inline="always")
 def _lane_count_of_the_type(array):
     count = LANES[np.dtype(array.dtype.name)]
     return lambda array: count

@@ -159,7 +159,7 @@ def check_dtype(dtype):
 def cast(array, dtype):
     """A contiguous copy of the type; what float32 cannot hold is infinite: divergence."""
     with np.errstate(over="ignore"):
-        return np.ascontiguousarray(array, dtype)
+        return np.require(array, dtype, ["C", "W"])  # read-only would mean compiling anew
 
 
 def drive_changes(drive, noise):

@@ -29,16 +29,12 @@ COLORS = {
     "RELEASED": ORANGE,
     "TABULATED": PURPLE,
     "CLASSIC": BLUE,
-    "truth": BLACK,
-    "prior": GREY,
-    "posterior": BLUE,
     "EEGTransformer": BLUE,
     "VanillaLSTM": RED,
     "CNNBiLSTM": GREEN,
     "NPE": PURPLE,
     "Ridge": ORANGE,
     "MLP": SKY,
-    "Mean": GREY,
 }
 WIDTH = 7.2  # inches: the text column
 
@@ -80,25 +76,24 @@ def stamp(figure, text):
     return figure
 
 
-def table(frame, name, caption, formats=None, index=False):
+def table(frame, name, caption, formats=None):
     """An HTML table with an id and a caption.
 
     frame : DataFrame; strings in its cells may hold HTML
     name : id of the table, such as "tab-parameters"
     caption : plain text or HTML
     formats : column -> format such as "{:.2f}", or function; missing values are left blank
-    index : show the index too
     """
     shown = frame.astype(object).rename_axis(columns=None)
     for column, form in (formats or {}).items():
         show = form.format if isinstance(form, str) else form
         shown[column] = [show(v) if pd.notna(v) else "" for v in frame[column]]
-    body = shown.to_html(index=index, escape=False, border=0, table_id=name, na_rep="")
+    body = shown.to_html(index=False, escape=False, border=0, table_id=name, na_rep="")
     head = body.index(">") + 1
     return HTML(f"{body[:head]}\n  <caption>{caption}</caption>{body[head:]}")
 
 
-def label_lines(axes, *, gap=0.02):
+def label_lines(axes):
     """Write each labelled line's label beside its last point, in its colour, without overlap."""
     low, high = axes.get_ylim()
     log = axes.get_yscale() == "log"
@@ -112,7 +107,7 @@ def label_lines(axes, *, gap=0.02):
         lowest = max(heights[i], lowest + spacing)
         axes.annotate(
             lines[i].get_label(),
-            (1 + gap, lowest),
+            (1.02, lowest),
             xycoords="axes fraction",
             color=lines[i].get_color(),
             va="center",

@@ -280,7 +280,7 @@ def brainmass_rk4(n):
     return run
 
 
-JRLIB = [(m, t) for m in ("rk4", "etd", "heun", "euler") for t in (np.float64, np.float32)]
+JRLIB = [(m, t) for m in ("rk4", "heun", "euler") for t in (np.float64, np.float32)]
 # name: (engine, method, dtype, columns at a time, arguments after n)
 ENGINES = {
     **{f"jrlib {m} {t.__name__}": (jrlib_engine, m, t.__name__, 256, (m, t)) for m, t in JRLIB},

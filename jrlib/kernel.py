@@ -35,19 +35,17 @@ OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": {"c
 _compile = numba.njit(**OPTIONS)
 _inline = numba.njit(forceinline=True, **OPTIONS)
 
-ETD_ORDER = 5
 LANES = {np.dtype(np.float64): 16, np.dtype(np.float32): 32}
-# Rows of the lanes' array: 6 of state, 3 of drive (times its gain), 3 of logistic functions (etd);
-# for averages the sample y_1 - y_2, its largest change since the last trial and whether the
-# simulation has not settled yet; then the folded parameters, with the drive's gains at GAIN.
-DRIVE, LOGISTIC, SAMPLE, CHANGE, ACTIVE, FOLDED, GAIN, ETD, ROWS = 6, 9, 12, 13, 14, 15, 26, 29, 64
+# Rows of the lanes' array: 6 of state, 3 of drive (times its gain); for averages the sample
+# y_1 - y_2, its largest change since the last trial and whether the simulation has not settled yet;
+# then the folded parameters, with the drive's gains at GAIN.
+DRIVE, SAMPLE, CHANGE, ACTIVE, FOLDED, GAIN, ROWS = 6, 9, 10, 11, 12, 23, 26
 
 
-def fold(theta, convention, etd_step=None):
+def fold(theta, convention):
     """The constants that the equations need, (n, 14) from theta (n, 9), for `_acceleration`.
 
     S(w v) = v_max logistic(shift + scale v) with 1 / (1 + 2^x) as the logistic function.
-    With the step of the method etd, its 35 constants follow: see `_etd`.
     """
     A_e, A_i, b_e, b_i, a_1, a_2, a_3, a_4, C = theta.T
     scale = np.full(len(theta), -convention.r / np.log(2.0))
@@ -60,45 +58,7 @@ def fold(theta, convention, etd_step=None):
         (2.0 * b_e, b_e**2, 2.0 * b_i, b_i**2),
         (e, e, i),
     )
-    folded = np.stack([product for line in products for product in line], axis=1)
-    if etd_step is None:
-        return folded
-    slopes = convention.r * etd_step * np.stack([np.ones(len(C)), C * a_1, C * a_3], axis=1)
-    rule = np.polynomial.legendre.leggauss(12)
-    synapses = [_etd_weights(np.ascontiguousarray(b), float(etd_step), *rule) for b in (b_e, b_i)]
-    return np.concatenate([folded, slopes, *synapses], axis=1)
-
-
-@_compile
-def _etd_weights(b, h, nodes, weights):
-    """What carries a synapse y'' = input - 2 b y' - b^2 y over a step, (n, 16): see `_etd`.
-
-    nodes and weights: Gauss's, on -1..1.
-    """
-    lines = np.empty((len(b), 16))
-    y, v = np.empty(6), np.empty(6)
-    for row in range(len(b)):
-        # Responses of y and y' to the input (t / h)^k: its convolution with t exp(-b t) and the
-        # derivative of that, by quadrature, which has no cancellation where b h is small.
-        y[:] = v[:] = 0.0
-        for q in range(len(nodes)):
-            tau, left = (1.0 + nodes[q]) / 2.0, (1.0 - nodes[q]) / 2.0 * h  # t / h and h - t
-            power = weights[q] / 2.0 * h * np.exp(-b[row] * left)
-            for k in range(6):
-                y[k] += power * left
-                v[k] += power * (1.0 - b[row] * left)
-                power *= tau
-        bh, decay, change = b[row] * h, np.exp(-b[row] * h), np.expm1(-b[row] * h)
-        lines[row, 0], lines[row, 1] = change + bh * decay, decay * h
-        lines[row, 2], lines[row, 3] = -decay * b[row] * bh, change - bh * decay
-        for first, k in ((4, y), (10, v)):
-            # For 1, tau and tau^2, and for the quintics that add 1 at tau = 1 to the value, to the
-            # derivative and to half the second derivative, and nothing at tau = 0.
-            lines[row, first : first + 3] = k[:3]
-            lines[row, first + 3] = 10.0 * k[3] - 15.0 * k[4] + 6.0 * k[5]
-            lines[row, first + 4] = -4.0 * k[3] + 7.0 * k[4] - 3.0 * k[5]
-            lines[row, first + 5] = k[3] - 2.0 * k[4] + k[5]
-    return lines
+    return np.stack([product for line in products for product in line], axis=1)
 
 
 # The logistic function ------------------------------------------------------------------------
@@ -204,11 +164,6 @@ def _add(a, b):
 
 
 @_inline
-def _subtract(a, b):
-    return a[0] - b[0], a[1] - b[1], a[2] - b[2]
-
-
-@_inline
 def _move(a, h, b):
     return a[0] + h * b[0], a[1] + h * b[1], a[2] + h * b[2]
 
@@ -244,103 +199,14 @@ def _rk4(y, v, u, c, steps, exponential):
 
 
 @_inline
-def _rates(y, v, u, s, c, slope, steps):
-    """The synapses' inputs f = gain S(w), h f' and h^2 f'' / 2, given s = logistic(w).
-
-    As dS/dw = r S (1 - S / v_max), no other exponential is needed: w' and w'' are the model's own.
-    """
-    half, one_half = steps[1], steps[3]
-    linear0 = u[0] - c[7] * v[0] - c[8] * y[0]
-    linear1 = u[1] - c[7] * v[1] - c[8] * y[1]
-    linear2 = u[2] - c[9] * v[2] - c[10] * y[2]
-    f0, f1, f2 = c[4] * s[0], c[5] * s[1], c[6] * s[2]
-    # h r w' and h^2 r w'' / 2
-    w0, w1, w2 = slope[0] * (v[1] - v[2]), slope[1] * v[0], slope[2] * v[0]
-    a0 = linear0 + f0
-    x0 = half * slope[0] * ((linear1 + f1) - (linear2 + f2))
-    x1, x2 = half * slope[1] * a0, half * slope[2] * a0
-    p0, p1, p2 = f0 - f0 * s[0], f1 - f1 * s[1], f2 - f2 * s[2]
-    return (
-        (f0, f1, f2),
-        (p0 * w0, p1 * w1, p2 * w2),
-        (
-            p0 * ((one_half - s[0]) * (w0 * w0) + x0),
-            p1 * ((one_half - s[1]) * (w1 * w1) + x1),
-            p2 * ((one_half - s[2]) * (w2 * w2) + x2),
-        ),
-    )
-
-
-@_inline
-def _predict(lanes, n, j, y, v, f, df, ddf):
-    """One synapse after the step, from its input's value and derivatives at the start."""
-    dy = lanes[j] * y + lanes[n + j] * v
-    dv = lanes[2 * n + j] * y + lanes[3 * n + j] * v
-    dy += lanes[4 * n + j] * f + lanes[5 * n + j] * df + lanes[6 * n + j] * ddf
-    dv += lanes[10 * n + j] * f + lanes[11 * n + j] * df + lanes[12 * n + j] * ddf
-    return y + dy, v + dv  # increments, so that float32 rounds no more than it must
-
-
-@_inline
-def _correct(lanes, n, j, y, v, r, dr, ddr):
-    """The same, corrected for what the input and its derivatives have turned out to be."""
-    return (
-        y + lanes[7 * n + j] * r + lanes[8 * n + j] * dr + lanes[9 * n + j] * ddr,
-        v + lanes[13 * n + j] * r + lanes[14 * n + j] * dr + lanes[15 * n + j] * ddr,
-    )
-
-
-@_inline
-def _etd(lanes, n, j, y, v, u, c, steps, exponential):
-    """One step of the exponential predictor-corrector "etd": 3 logistic functions.
-
-    Each synapse is linear, y'' = u + f - 2 b y' - b^2 y, with the drive u constant over the step
-    and f(t) = gain S(w(t)) smooth within it. Were f a polynomial sum_k f_k (t / h)^k, the step
-    would be exact: y and y' follow from exp(-b h), b h, and one weight for each f_k. So
-
-    1. predict with the Taylor polynomial of f at the start, from f, f' and f'' (see `_rates`),
-    2. evaluate the three logistic functions, and with them f, f' and f'', at the end,
-    3. correct with the quintic that has these three values at both ends.
-
-    The quintic's error is O(h^6); the prediction's, O(h^5) in y and O(h^4) in y', makes one of
-    O(h^5) in f at the end, O(h^6) in the step: order 5. The logistic functions are then moved with
-    the correction, to first order, so that what is left of the error in f is not handed on.
-    They open the next step, f'' with that step's drive: pulse edges, which fall between steps, cost
-    no order. What the lanes hold from step to step is s; after e and i follow the weights.
-    """
-    s = lanes[9 * n + j], lanes[10 * n + j], lanes[11 * n + j]
-    slope = lanes[29 * n + j], lanes[30 * n + j], lanes[31 * n + j]
-    e, i = j + 32 * n, j + 48 * n  # where the excitatory and the inhibitory synapse's weights are
-    f, df, ddf = _rates(y, v, u, s, c, slope, steps)
-    y0, v0 = _predict(lanes, n, e, y[0], v[0], u[0] + f[0], df[0], ddf[0])
-    y1, v1 = _predict(lanes, n, e, y[1], v[1], u[1] + f[1], df[1], ddf[1])
-    y2, v2 = _predict(lanes, n, i, y[2], v[2], u[2] + f[2], df[2], ddf[2])
-    x = _arguments((y0, y1, y2), c)
-    s = _logistic(x[0], exponential), _logistic(x[1], exponential), _logistic(x[2], exponential)
-    g, dg, ddg = _rates((y0, y1, y2), (v0, v1, v2), u, s, c, slope, steps)
-    # What is left of the value, the first and half the second derivative of the input.
-    r = _subtract(g, _add(f, _add(df, ddf)))
-    dr = _subtract(dg, _add(df, _add(ddf, ddf)))
-    ddr = _subtract(ddg, ddf)
-    z0, v0 = _correct(lanes, n, e, y0, v0, r[0], dr[0], ddr[0])
-    z1, v1 = _correct(lanes, n, e, y1, v1, r[1], dr[1], ddr[1])
-    z2, v2 = _correct(lanes, n, i, y2, v2, r[2], dr[2], ddr[2])
-    # The logistic functions follow the correction to first order.
-    per_step = steps[4]
-    d0 = per_step * slope[0] * ((z1 - y1) - (z2 - y2))
-    d1, d2 = per_step * slope[1] * (z0 - y0), per_step * slope[2] * (z0 - y0)
-    lanes[9 * n + j] = s[0] + (s[0] - s[0] * s[0]) * d0
-    lanes[10 * n + j] = s[1] + (s[1] - s[1] * s[1]) * d1
-    lanes[11 * n + j] = s[2] + (s[2] - s[2] * s[2]) * d2
-    return (z0, z1, z2), (v0, v1, v2)
-
-
-@_inline
 def _read(lanes, n, j):
     y = lanes[j], lanes[n + j], lanes[2 * n + j]
     v = lanes[3 * n + j], lanes[4 * n + j], lanes[5 * n + j]
     u = lanes[6 * n + j], lanes[7 * n + j], lanes[8 * n + j]
     c = (
+        lanes[12 * n + j],
+        lanes[13 * n + j],
+        lanes[14 * n + j],
         lanes[15 * n + j],
         lanes[16 * n + j],
         lanes[17 * n + j],
@@ -349,9 +215,6 @@ def _read(lanes, n, j):
         lanes[20 * n + j],
         lanes[21 * n + j],
         lanes[22 * n + j],
-        lanes[23 * n + j],
-        lanes[24 * n + j],
-        lanes[25 * n + j],
     )
     return y, v, u, c
 
@@ -365,12 +228,7 @@ def _write(lanes, n, j, y, v):
 @_inline
 def _advance(lanes, n, order, steps, exponential):
     """One step of all n lanes."""
-    if order == ETD_ORDER:
-        for j in range(n):
-            y, v, u, c = _read(lanes, n, j)
-            y, v = _etd(lanes, n, j, y, v, u, c, steps, exponential)
-            _write(lanes, n, j, y, v)
-    elif order == 4:
+    if order == 4:
         for j in range(n):
             y, v, u, c = _read(lanes, n, j)
             y, v = _rk4(y, v, u, c, steps, exponential)
@@ -501,7 +359,7 @@ def _lane_count_of_the_type(array):
 
 
 @_inline
-def _load(lanes, streams, n, first, initial, folded, rows, exponential):
+def _load(lanes, streams, n, first, initial, folded, rows):
     """Fill the lanes with the simulations from `first` on; the last one pads the last block."""
     for j in range(n):
         i = min(first + j, len(folded) - 1)
@@ -510,11 +368,6 @@ def _load(lanes, streams, n, first, initial, folded, rows, exponential):
             lanes[k * n + j] = initial[min(i, len(initial) - 1), k]
         for k in range(folded.shape[1]):
             lanes[(FOLDED + k) * n + j] = folded[i, k]
-    for j in range(n):
-        y, _, _, c = _read(lanes, n, j)
-        x = _arguments(y, c)
-        for k in range(3):
-            lanes[(LOGISTIC + k) * n + j] = _logistic(x[k], exponential)
 
 
 @_inline
@@ -540,14 +393,14 @@ def integrate(
     folded (n, 14), initial (1 or n, 6), drive (1 or n, n_steps, 3), noise and out
     (n, n_saved, 1 or 6) are of one type; rows (n,) are the streams of the noise.
     changes (n_steps,): False where the drive is still that of the step before (1.2 times).
-    solver: order of the method, (h, h / 2, h / 6, 1 / 2, 1 / h), and `EXPONENTIAL` of the type.
+    solver: order of the method, (h, h / 2, h / 6), and `EXPONENTIAL` of the type.
     """
     order, steps, exponential = solver
     n = _lane_count(out)
     lanes, streams = np.empty(ROWS * n, out.dtype), np.empty(n, np.int64)
     normals = np.empty(STEPS * n)
     for first in range(start, stop, n):
-        _load(lanes, streams, n, first, initial, folded, rows, exponential)
+        _load(lanes, streams, n, first, initial, folded, rows)
         for step in range(drive.shape[1]):
             if changes[step]:
                 _set_drive(lanes, streams, normals, n, first, drive, step, noise, seed)
@@ -628,7 +481,7 @@ def average(
     initial = np.zeros((1, 6), folded.dtype)
     epoch, total = np.empty(n_times * n, folded.dtype), np.empty(n_times * n, folded.dtype)
     for first in range(start, stop, n):
-        _load(lanes, streams, n, first, initial, folded, rows, exponential)
+        _load(lanes, streams, n, first, initial, folded, rows)
         total[:] = 0
         lanes[ACTIVE * n : (ACTIVE + 1) * n] = 1
         step, n_active = 0, n

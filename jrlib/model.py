@@ -22,7 +22,7 @@ from jrlib.kernel import EXPONENTIAL
 from jrlib.parameters import CLASSIC, check_theta, get_convention
 
 STATE_NAMES = ("y_0", "y_1", "y_2", "y_3", "y_4", "y_5")
-METHODS = {"rk4": 4, "heun": 2, "euler": 1, "etd": kernel.ETD_ORDER}  # name -> order of convergence
+METHODS = {"rk4": 4, "heun": 2, "euler": 1}  # name -> order of convergence
 
 
 class DivergenceWarning(RuntimeWarning):
@@ -85,8 +85,7 @@ def simulate(
         output, 1 the excitatory, 2 the inhibitory feedback. Held constant over each step.
     dt : step, s
     convention : a `Convention` or its name
-    method : "rk4" (order 4), "heun" (2), "euler" (1), or "etd", an exponential method of order 5
-        that costs 0.7 of rk4 and is as accurate at 1 ms, far more so below: see `kernel._etd`
+    method : "rk4" (order 4), "heun" (2) or "euler" (1)
     initial : (6,) or (n, 6), mV and mV/s; the zero state by default
     save_every : keep every so many-th sample
     states : return all six states instead of y_1 - y_2
@@ -173,9 +172,8 @@ def drive_changes(drive, noise):
 def prepare(theta, convention, method, dt, dtype):
     """What the kernel wants to know: the folded parameters, and the solver with its constants."""
     with np.errstate(all="ignore"):  # what overflows ends as divergence
-        folded = kernel.fold(theta, convention, dt if method == "etd" else None)
-    folded = cast(folded, dtype)
-    steps = tuple(map(dtype.type, (dt, dt / 2.0, dt / 6.0, 0.5, 1.0 / dt)))
+        folded = cast(kernel.fold(theta, convention), dtype)
+    steps = tuple(map(dtype.type, (dt, dt / 2.0, dt / 6.0)))
     return folded, (METHODS[method], steps, EXPONENTIAL[dtype])
 
 

@@ -28,6 +28,8 @@ class Dataset:
     covariance : (n_times, n_times): covariance of one channel's average when the recording's noise
         is white with sd 1 (before the average reference)
     manifest : how it was made, JSON
+    noise_seed : None, or the seed of one record of noise that all simulations share, whatever the
+        generator: what comes of a fixed random state for each simulation, as in the public code
     """
 
     theta: np.ndarray
@@ -36,6 +38,7 @@ class Dataset:
     gain: np.ndarray
     covariance: np.ndarray
     manifest: dict = field(default_factory=dict)
+    noise_seed: int | None = None
 
     def __len__(self):
         return len(self.theta)
@@ -112,15 +115,16 @@ class Dataset:
     @cached_property
     def _noise_root(self):
         """Symmetric square root of the covariance, float32 torch (n_times, n_times)."""
-        values, vectors = np.linalg.eigh(self.covariance)
-        root = (vectors * np.sqrt(np.clip(values, 0.0, None))) @ vectors.T
-        return torch.from_numpy(root.astype(np.float32))
+        return torch.from_numpy(eeg.square_root(self.covariance).astype(np.float32))
 
     def _noise(self, shape, noise_factor, generator):
         """Averaged noise (*shape, n_times) in units of the raw noise's sd at factor 1, or None."""
         sd = eeg.noise_sd(noise_factor) / eeg.SENSOR_NOISE
         if sd == 0:
             return None
+        if self.noise_seed is not None:
+            shape = (1, *shape[1:])
+            generator = torch.Generator().manual_seed(self.noise_seed)
         white = torch.randn(*shape, self.n_times, generator=generator)
         return sd * (white @ self._noise_root)
 
@@ -136,6 +140,7 @@ def make_dataset(
     head="sphere",
     sampling_rate=250.0,
     drop_outliers=False,
+    noise_seed=None,
     threads=None,
 ):
     """Draw n parameter vectors, simulate their evoked responses, and put sensors over them.
@@ -148,6 +153,7 @@ def make_dataset(
     drop_outliers : leave out simulations whose mean absolute amplitude lies more than 3
         interquartile ranges outside the quartiles, as the public code does. Their number is in the
         manifest; the dataset is then shorter than n.
+    noise_seed : see `Dataset`
 
     Simulations that diverge (parameters of the untruncated prior may be negative) are dropped and
     counted in the manifest, after a `DivergenceWarning` has named them.
@@ -178,6 +184,7 @@ def make_dataset(
         times=protocol.times[:: round(1.0 / (protocol.dt * sampling_rate))],
         gain=eeg.MOMENT_PER_MV * eeg.lead_field(montage, head),
         covariance=filtering @ averaging_covariance(protocol) @ filtering.T,
+        noise_seed=noise_seed,
         manifest={
             "n_drawn": int(n),
             "n_diverged": n_diverged,

@@ -18,8 +18,7 @@ from jrlib.protocol import Protocol, averaging_covariance
 #: times the potential in volts.
 MOMENT_PER_MV = 1e-9
 #: Standard deviation of the white noise of one channel of the raw recording at noise factor 1, V:
-#: the EEG entry of `mne.make_ad_hoc_cov`, before the average reference. Noise factors of jrlib
-#: multiply this standard deviation; those of the public code multiply its square, the covariance.
+#: the EEG entry of `mne.make_ad_hoc_cov`, before the average reference. See `noise_sd`.
 SENSOR_NOISE = 0.2e-6
 
 HEADS = ("sphere", "fsaverage")
@@ -194,6 +193,12 @@ def noise_sd(noise_factor):
     return float(SENSOR_NOISE * np.sqrt(noise_factor))
 
 
+def square_root(covariance):
+    """The symmetric square root of a covariance matrix, which may be singular."""
+    values, vectors = np.linalg.eigh(covariance)
+    return (vectors * np.sqrt(np.clip(values, 0.0, None))) @ vectors.T
+
+
 def to_evoked(
     erp,
     times,
@@ -234,10 +239,8 @@ def to_evoked(
                 f"covariance: got shape {np.shape(covariance)}, expected {(len(times),) * 2}; "
                 f"the protocol's own fits only data at its own times"
             )
-        values, vectors = np.linalg.eigh(covariance)
         white = rng.standard_normal(data.shape)
-        noise = (white * np.sqrt(np.clip(values, 0.0, None))) @ vectors.T
-        data += noise_sd(noise_factor) * noise
+        data += noise_sd(noise_factor) * white @ square_root(covariance)
     evoked = mne.EvokedArray(
         data,
         montage_info(montage, 1.0 / step),

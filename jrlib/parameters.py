@@ -46,6 +46,8 @@ TYPICAL.flags.writeable = RANGES.flags.writeable = False
 
 # Only the products C a_k enter the equations: these eight numbers are all that data can speak of.
 IDENTIFIABLE_NAMES = ("A_e", "A_i", "b_e", "b_i", "C a_1", "C a_2", "C a_3", "C a_4")
+# What estimates are scored for: the nine parameters and the four products.
+QUANTITY_NAMES = PARAMETER_NAMES + IDENTIFIABLE_NAMES[4:]
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,12 @@ def identifiable(theta):
     return np.hstack([theta[:, :4], theta[:, 4:8] * theta[:, 8:]])
 
 
+def quantities(theta):
+    """Append the products C a_1..C a_4 to theta (n, 9): QUANTITY_NAMES, (n, 13)."""
+    theta = check_theta(theta)
+    return np.hstack([theta, theta[:, 4:8] * theta[:, 8:]])
+
+
 def table():
     """Table 1 as a DataFrame: symbol (LaTeX), meaning, typical value, range, unit; a row each."""
     return pd.DataFrame([vars(parameter) for parameter in PARAMETERS]).set_index("name")
@@ -167,6 +175,14 @@ class Prior:
             return (self.high - self.low) / np.sqrt(12.0)
         sd, cut = self._width
         return sd * (truncnorm.std(-cut, cut) if self.truncated else 1.0)
+
+    @property
+    def quantity_std(self):
+        """Prior standard deviation of the nine parameters and of C a_1..C a_4, (13,)."""
+        mean, variance = self.mean, self.std**2
+        square = variance + mean**2  # of independent factors, the mean squares multiply
+        products = square[4:8] * square[8] - (mean[4:8] * mean[8]) ** 2
+        return np.sqrt(np.concatenate([variance, products]))
 
     def sample(self, n, rng):
         """Draw theta (n, 9) with the numpy Generator `rng`."""

@@ -24,7 +24,8 @@ import pandas as pd
 import torch
 from sbi.inference import NPE, DirectPosterior
 from sbi.neural_nets import posterior_nn
-from scipy.stats import binom
+from scipy.special import ndtri
+from scipy.stats import binom, qmc
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -136,9 +137,26 @@ class Posterior:
         z = self._sample_standard(self._check(observations), n_samples, seed)
         return self.prior.from_standard(z.reshape(-1, N_PARAMETERS)).reshape(z.shape)
 
-    def mean(self, observations, *, seed, n_samples=128):
-        """Posterior means (n, 9), physical units: the estimate of least squared error."""
-        return self.sample_batch(observations, n_samples, seed=seed).mean(axis=1)
+    def mean(self, observations, *, seed, n_points=64, of=None):
+        """Posterior means (n, 9), physical units: the estimate of least squared error.
+
+        By quasi-Monte Carlo: scrambled Sobol points, a power of two of them, take the place of the
+        flow's random numbers. 64 points err less than 500 samples would (tested).
+
+        of : function of theta (n, 9) -> (n, k) whose posterior means (n, k) are wanted instead
+        """
+        x = self._check(observations)
+        points = qmc.Sobol(N_PARAMETERS, rng=np.random.default_rng(seed)).random(n_points)
+        points = torch.from_numpy(ndtri(np.clip(points, 1e-7, 1 - 1e-7))).float()[:, None]
+        parts = []
+        with _isolated(0), torch.no_grad():
+            for part in x.split(max(1, SAMPLES_AT_ONCE // n_points)):
+                flow = self.network.net(self.network.embedding_net(part))
+                z = flow.transform.inv(points.expand(-1, len(part), -1)).double().numpy()
+                theta = self.prior.from_standard(z.reshape(-1, N_PARAMETERS))
+                values = theta if of is None else of(theta)
+                parts.append(values.reshape(n_points, len(part), -1).mean(axis=0))
+        return np.concatenate(parts)
 
     def log_prob(self, theta, observations):
         """Log density (n,) of theta (n, 9), in physical units, for observations (n, n_times).
@@ -225,6 +243,7 @@ def train_npe(
     width=96,
     transforms=3,
     bins=8,
+    frozen_noise=False,
 ):
     """Train a `Posterior` on the simulations of `train`; return it with its history.
 
@@ -235,6 +254,7 @@ def train_npe(
         loss. The weights of the lowest one are kept.
     width : of the hidden layers, two in the embedding and two in each transform of the flow
     transforms, bins : of the spline flow
+    frozen_noise : draw the noise of `train` only once, as the public code does
     Raises ValueError for simulations that are NaN (counting them) or too few for a batch.
     """
     prior = Prior() if prior is None else prior
@@ -281,7 +301,9 @@ def train_npe(
         )
         pairs = zip(*(part.tensors[:2] for part in sets), strict=True)
         trainer.append_simulations(*(torch.cat(pair) for pair in pairs))
-        trainer.fresh = _FreshNoise(sets[0].tensors[0], train, noise_factor, noise)
+        z, frozen, _ = sets[0].tensors
+        fresh = lambda rows: train.source(rows, noise_factor, noise)  # noqa: E731
+        trainer.shown = _Simulations(z, frozen.__getitem__ if frozen_noise else fresh)
         trainer.held_out = sets[1]
         # sbi keeps one learning rate; a second stage at a fifth of it settles what Adam stirs up.
         options = {"training_batch_size": batch_size, "stop_after_epochs": patience}
@@ -468,15 +490,15 @@ def _isolated(seed):
 
 
 class _Trainer(NPE):
-    """sbi's NPE with our own split: `fresh` to train on, `held_out` for validation."""
+    """sbi's NPE with our own split: `shown` to train on, `held_out` for validation."""
 
     def get_dataloaders(self, starting_round=0, training_batch_size=200, *args, **kwargs):
-        n = len(self.fresh)
+        n = len(self.shown)
         self.train_indices = torch.arange(n)  # sbi builds the network from these rows
         self.val_indices = torch.arange(n, n + len(self.held_out))
         return (
             DataLoader(
-                self.fresh,
+                self.shown,
                 batch_size=min(training_batch_size, n),
                 shuffle=True,
                 drop_last=True,
@@ -486,19 +508,17 @@ class _Trainer(NPE):
         )
 
 
-class _FreshNoise(torch.utils.data.Dataset):
-    """Simulations that get new noise whenever a batch of them is asked for."""
+class _Simulations(torch.utils.data.Dataset):
+    """Parameters z (n, 9) and a function that observes them: rows -> x (len(rows), n_times)."""
 
-    def __init__(self, z, dataset, noise_factor, generator):
-        self.z, self.dataset = z, dataset
-        self.noise_factor, self.generator = noise_factor, generator
+    def __init__(self, z, observe):
+        self.z, self.observe = z, observe
 
     def __len__(self):
         return len(self.z)
 
     def __getitems__(self, rows):
-        x = self.dataset.source(rows, self.noise_factor, self.generator)
-        return self.z[rows], x, torch.ones(len(rows), 1)
+        return self.z[rows], self.observe(rows), torch.ones(len(rows), 1)
 
 
 class _NoTracker:

@@ -8,6 +8,7 @@ it has changed since, it is still used, and `Store.provenance` says so.
 """
 
 import ast
+import contextlib
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -83,24 +84,35 @@ class Store:
         """
         return self.get_many(name, function, [config], n_jobs=1)[0]
 
-    def get_many(self, name, function, configs, n_jobs=2, progress=True):
+    def stored(self, name, config):
+        """The stored `Result` for a configuration, or None: nothing is computed."""
+        return self._load(self._folder(name, config), config)
+
+    def get_many(self, name, function, configs, n_jobs=2, dask=None, progress=True):
         """The results for several configurations, computed `n_jobs` side by side where missing.
 
         Each is stored as soon as it is done, so a run that is stopped goes on where it was.
+
+        dask : address of a Dask scheduler, such as "tcp://host:8786". Its workers then compute what
+            is missing; they need jrlib, but no common disk, as results come back to be stored here.
+            ImportError, saying what to install, without the package `distributed`.
         """
         if not name.replace("-", "").isalnum():
             raise ValueError(f"name: got {name!r}, expected letters, digits and hyphens")
-        folders = [self.root / self.tier / name / _key(config) for config in configs]
+        folders = [self._folder(name, config) for config in configs]
         results = [self._load(*pair) for pair in zip(folders, configs, strict=True)]
         missing = [i for i, result in enumerate(results) if result is None]
-        jobs = (joblib.delayed(_compute)(folders[i], name, function, configs[i]) for i in missing)
-        if n_jobs == 1 or len(missing) < 2:
-            computed = (job[0](*job[1], **job[2]) for job in jobs)
-        else:
-            computed = joblib.Parallel(n_jobs=n_jobs, return_as="generator")(jobs)
-        bar = tqdm(computed, name, len(missing), disable=not progress or len(missing) < 2)
-        for i, result in zip(missing, bar, strict=True):
-            results[i] = result
+        jobs = (joblib.delayed(_compute)(i, name, function, configs[i]) for i in missing)
+        with _dask_workers(dask):
+            if dask is None and (n_jobs == 1 or len(missing) < 2):
+                computed = (job(*arguments) for job, arguments, _ in jobs)
+            else:
+                n_jobs = n_jobs if dask is None else -1
+                computed = joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered")(jobs)
+            bar = tqdm(computed, name, len(missing), disable=not progress or len(missing) < 2)
+            for i, result, record in bar:
+                _write(folders[i], result, record)
+                results[i] = _read(folders[i])
         code = fingerprint(function)
         for folder, result in zip(folders, results, strict=True):
             self.used[folder] = (result.record, result.record["code"] != code)
@@ -135,6 +147,9 @@ class Store:
         columns = ["result", "tier", "number", "computed", "minutes", "commit", "note"]
         return pd.DataFrame(rows, columns=columns)
 
+    def _folder(self, name, config):
+        return self.root / self.tier / name / _key(config)
+
     def _load(self, folder, config):
         """The stored result, or None where there is none that may be used."""
         if not (folder / "record.json").exists():
@@ -168,8 +183,22 @@ def _key(config):
     return hashlib.sha256(_canonical(config).encode()).hexdigest()[:16]
 
 
-def _compute(folder, name, function, config):
-    """Run function(**config) and store what it returns; returned as read back from the disk."""
+@contextlib.contextmanager
+def _dask_workers(address):
+    """Within it joblib runs its jobs on the workers of a Dask scheduler, unless address is None."""
+    if address is None:
+        yield
+        return
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise ImportError("dask: needs the package distributed: pip install distributed") from error
+    with Client(address) as client, joblib.parallel_config("dask", client=client):
+        yield
+
+
+def _compute(i, name, function, config):
+    """Run function(**config); returns i, its `Result` and the record of how it was made."""
     start, cpu = time.perf_counter(), time.process_time()
     result = function(**config)
     if not isinstance(result, Result):
@@ -185,8 +214,7 @@ def _compute(folder, name, function, config):
         "commit": _commit(),
         **_environment(),
     }
-    _write(folder, result, record)
-    return _read(folder)
+    return i, result, record
 
 
 def _write(folder, result, record):
@@ -232,13 +260,15 @@ def _checksum(path):
 def fingerprint(function):
     """Hash of the code behind a function: its module and the modules of its package it imports.
 
-    Taken over the syntax trees without docstrings, so comments and layout do not count.
+    Taken over the syntax trees without docstrings, so comments and layout do not count, nor does
+    this module, which keeps results and makes none.
     """
     package = function.__module__.split(".")[0]
     waiting, seen = [function.__module__], {}
     while waiting:
         module = waiting.pop()
-        spec = None if module in seen else importlib.util.find_spec(module)
+        known = module == __name__ or module in seen
+        spec = None if known else importlib.util.find_spec(module)
         if spec is None or not spec.origin or not spec.origin.endswith(".py"):
             continue
         tree = ast.parse(Path(spec.origin).read_text())

@@ -1,53 +1,34 @@
-"""The comparison of methods: convention x method x noise level x seed, one cell at a time.
+"""The grid of the comparison, its scores, and a command line that computes it.
 
-A cell draws its own training experiments, trains one method on them and estimates the parameters of
-test experiments that all cells of a convention share. `Store.get_many` runs cells side by side and
-keeps each as soon as it is done.
+    python -m jrlib.study list --tier paper        every cell of the grid
+    python -m jrlib.study status --tier paper      how many are computed, and what is left
+    python -m jrlib.study run --tier paper         compute what is missing, two cells at a time
+    python -m jrlib.study run --dask tcp://host:8786   ... on the workers of a Dask cluster
+
+A run that is stopped loses the cells it was at; given again, it goes on with the others.
 """
 
-from dataclasses import dataclass, field
-from functools import lru_cache
+import argparse
+import sys
+from dataclasses import dataclass
+from pathlib import Path
 
-import numpy as np
 import pandas as pd
-import torch
 
-from jrlib import metrics, posterior
-from jrlib.data import make_dataset
-from jrlib.networks import BASELINES, NETWORKS, build_network
-from jrlib.parameters import PARAMETER_NAMES, Prior, get_convention
-from jrlib.results import Result
-from jrlib.training import fit, predict
+from jrlib.comparison import METHODS, VARIANTS, cell
+from jrlib.parameters import get_convention
+from jrlib.results import TIERS, Store, write_manifest
 
-TRAIN, VALIDATION, TEST = range(3)  # streams of random numbers within a seed
-
-
-@dataclass(frozen=True)
-class Method:
-    """How a method of the comparison is made and trained.
-
-    label : for figures and tables
-    kind : a name of `networks.NETWORKS` or `networks.BASELINES`, or "NPE"
-    options : arguments of a network
-    learning_rate : Adam's, from the public code; ours for the CNN-BiLSTM, which it lacks
-    """
-
-    label: str
-    kind: str
-    options: dict = field(default_factory=dict)
-    learning_rate: float = 1e-3
-
-
-METHODS = {
-    "EEGTransformer": Method("EEGTransformer", "EEGTransformer"),
-    "EEGTransformer-time": Method("EEGTransformer, time", "EEGTransformer", {"tokens": "time"}),
-    "CNNBiLSTM": Method("CNN-BiLSTM", "CNNBiLSTM", {}, 3e-3),
-    "VanillaLSTM": Method("vanilla LSTM", "VanillaLSTM", {}, 1e-2),
-    "VanillaLSTM-mean": Method("LSTM, mean", "VanillaLSTM", {"readout": "mean"}, 1e-2),
-    "NPE": Method("NPE", "NPE"),
-    "MLP": Method("PCA + MLP", "MLPRegressor"),
-    "Ridge": Method("PCA + ridge", "RidgeRegressor"),
-    "Mean": Method("mean predictor", "MeanPredictor"),
+NAME = "comparison"  # of the results in the store
+CONVENTIONS = ("RELEASED", "CLASSIC")
+RECORDED = 1.0  # noise factor of the published numbers, of the variants, and where weights are kept
+# Which methods each variant is computed for, and in which conventions.
+VARIED = {
+    "frozen": (("EEGTransformer", "VanillaLSTM", "NPE"), CONVENTIONS),
+    "untruncated": (("EEGTransformer", "VanillaLSTM", "NPE", "MLP", "Ridge"), CONVENTIONS),
+    "1000Hz": (("EEGTransformer", "CNNBiLSTM", "NPE", "MLP", "Ridge"), ("CLASSIC",)),
+    "published": (("EEGTransformer", "VanillaLSTM", "NPE"), ("RELEASED",)),
+    "published-same": (("EEGTransformer", "VanillaLSTM", "NPE"), ("RELEASED",)),
 }
 
 
@@ -58,34 +39,46 @@ class Size:
     n_simulations : per cell, of which 80 % train, 10 % validate and stop early, and 10 % are left
         over, as in the public code
     n_test : test simulations, the same for all cells of a convention
-    epochs : of the networks
-    n_seeds, noise_factors : of the grid
+    epochs : of the networks, at most
+    n_seeds, n_seeds_cheap : trainings of a network, and of a method that takes seconds
+    noise_factors : of the grid
+    variants : whether the variants are computed as well
     """
 
     n_simulations: int
     n_test: int
     epochs: int
     n_seeds: int
+    n_seeds_cheap: int
     noise_factors: tuple
+    variants: tuple = tuple(VARIED)
 
 
 SIZES = {
-    "smoke": Size(100, 40, 2, 1, (1.0,)),
-    "fast": Size(400, 500, 12, 2, (1.0, 1e4, 1e6)),
-    "paper": Size(1000, 2000, 50, 3, (0.0, 0.1, 0.5, 1.0, 10.0, 100.0, 1e3, 1e4)),
+    "smoke": Size(100, 40, 2, 1, 1, (1.0,), ("published",)),
+    "fast": Size(400, 500, 12, 2, 2, (1.0, 1e4, 1e6), ("published",)),
+    "paper": Size(1000, 2000, 50, 3, 5, (0.0, 0.1, 0.5, 1.0, 10.0, 100.0, 1e3, 1e4, 1e6)),
 }
 
 
 def grid(
-    tier, seed, *, conventions=("RELEASED", "CLASSIC"), methods=tuple(METHODS), noise_factors=None
+    tier,
+    seed,
+    *,
+    variant="standard",
+    conventions=CONVENTIONS,
+    methods=tuple(METHODS),
+    noise_factors=None,
 ):
-    """The configurations of `cell` for a tier, in the order convention, noise, method, seed.
+    """The configurations of `comparison.cell`: all combinations, the first seed's before others.
 
     noise_factors : the tier's by default
-    Raises ValueError for an unknown tier, convention or method.
+    Raises ValueError for an unknown tier, variant, convention or method.
     """
     if tier not in SIZES:
         raise ValueError(f"tier: got {tier!r}, expected one of {', '.join(SIZES)}")
+    if variant not in VARIANTS:
+        raise ValueError(f"variant: got {variant!r}, expected one of {', '.join(VARIANTS)}")
     for method in methods:
         if method not in METHODS:
             raise ValueError(f"method: got {method!r}, expected one of {', '.join(METHODS)}")
@@ -99,97 +92,111 @@ def grid(
             "n_simulations": size.n_simulations,
             "n_test": size.n_test,
             "epochs": size.epochs,
+            "variant": variant,
+            "keep": _keep(variant, noise_factor, repeat),
         }
+        for repeat in range(max(size.n_seeds, size.n_seeds_cheap))
         for convention in conventions
         for noise_factor in (size.noise_factors if noise_factors is None else noise_factors)
         for method in methods
-        for repeat in range(size.n_seeds)
+        if repeat < (size.n_seeds if METHODS[method].is_network else size.n_seeds_cheap)
     ]
 
 
-def training_set(convention, n_simulations, seed):
-    """The simulations that a cell trains on."""
-    return make_dataset(n_simulations, [seed, TRAIN], convention=convention, threads=1)
+def variant_grid(tier, seed, variant):
+    """The configurations of `comparison.cell` for a variant, at one noise level; see `grid`."""
+    methods, conventions = VARIED[variant]
+    options = {"methods": methods, "conventions": conventions, "noise_factors": [RECORDED]}
+    return grid(tier, seed, variant=variant, **options)
 
 
-@lru_cache(maxsize=4)
-def test_set(convention, n_test):
-    """The test simulations of a convention, the same for every method, noise level and seed."""
-    return make_dataset(n_test, [0, TEST], convention=convention, threads=1)
+def _keep(variant, noise_factor, repeat):
+    """Weights take megabytes: they are kept once for every method and convention."""
+    if variant.startswith("published"):
+        return "estimates"
+    return "weights" if (variant, noise_factor, repeat) == ("standard", RECORDED, 0) else "scores"
 
 
-def cell(convention, method, noise_factor, seed, n_simulations, n_test, epochs):
-    """Train one method and let it estimate the test set's parameters.
-
-    Returns a `Result` with the array "estimates" (n_test, 9) in physical units, the table "history"
-    of networks (epoch, train_loss, validation_loss, seconds), and the value "snr_db".
-    """
-    train, validation, _ = training_set(convention, n_simulations, seed).split(
-        np.random.default_rng([seed, VALIDATION])
-    )
-    test = test_set(convention, n_test)
-    made = METHODS[method]
-    tables = {}
-    if made.kind in NETWORKS:
-        sizes = train.n_channels, train.n_times, train.theta.shape[1]
-        network = build_network(made.kind, *sizes, seed=seed, **made.options)
-        tables["history"] = fit(
-            network,
-            train,
-            validation,
-            noise_factor=noise_factor,
-            epochs=epochs,
-            learning_rate=made.learning_rate,
-            seed=seed,
-            progress=False,
-        )
-        estimates = predict(network, test, noise_factor=noise_factor, seed=TEST)
-    else:
-        observed = observations(test, noise_factor, seed=TEST)
-        if made.kind == "NPE":
-            trained = posterior.train_npe(train, validation, noise_factor=noise_factor, seed=seed)
-            estimates = trained.mean(observed, seed=seed)
-        else:
-            source = observations(train, noise_factor, seed=seed)
-            estimates = BASELINES[made.kind]().fit(source, train.theta).predict(observed)
-    return Result(
-        tables=tables,
-        arrays={"estimates": estimates.astype(np.float32)},
-        values={"snr_db": test.snr_db(noise_factor)},
-    )
+def everything(tier, seed):
+    """The configurations of the grid and of all variants of a tier, the first seed's first."""
+    configs = grid(tier, seed)
+    for variant in SIZES[tier].variants:
+        configs += variant_grid(tier, seed, variant)
+    return sorted(configs, key=lambda config: config["seed"])
 
 
-def observations(dataset, noise_factor, seed):
-    """Matched-filter outputs (n, n_times) of the whole dataset with one draw of noise, mV."""
-    noise = torch.Generator().manual_seed(seed)
-    return dataset.source(np.arange(len(dataset)), noise_factor, noise).numpy()
+def compute(store, configs, **options):
+    """`store.get_many` for cells: their results, in the order of configs."""
+    return store.get_many(NAME, cell, configs, **options)
 
 
-def scores(configs, results, *, n_bootstrap=1000):
+def scores(configs, results):
     """Metrics of cells, averaged over seeds.
 
-    configs, results : as given to and returned by `Store.get_many(..., cell, configs)`
-    Returns a DataFrame with a row for each convention, noise factor, method, parameter and metric:
-    value (mean over the seeds), low, high (the hull of the seeds' 95 % bootstrap intervals over
-    test simulations, so it covers both sources of chance), n (test simulations), n_seeds, snr_db.
+    configs, results : as given to and returned by `compute`
+    Returns a DataFrame with a row for each variant, convention, noise factor, method, parameter (of
+    `QUANTITY_NAMES`) and metric: value (mean over the seeds), low, high (the hull of the seeds'
+    95 % bootstrap intervals over test simulations, so it covers both sources of chance), spread
+    (standard deviation over the seeds), n (test simulations), n_seeds, snr_db.
     """
     frames = []
     for config, result in zip(configs, results, strict=True):
-        truth = test_set(config["convention"], config["n_test"]).theta
-        frame = metrics.score(
-            truth,
-            result.arrays["estimates"],
-            PARAMETER_NAMES,
-            scale=Prior().std,
-            n_bootstrap=n_bootstrap,
-        )
-        keys = {key: config[key] for key in ("convention", "noise_factor", "method", "seed")}
-        frames.append(frame.assign(**keys, snr_db=result.values["snr_db"]))
-    by = ["convention", "noise_factor", "method", "parameter", "metric", "n", "snr_db"]
+        names = ("variant", "convention", "noise_factor", "method", "seed")
+        keys = {name: config[name] for name in names}
+        frames.append(result.tables["scores"].assign(**keys, snr_db=result.values["snr_db"]))
+    by = ["variant", "convention", "noise_factor", "method", "parameter", "metric", "n", "snr_db"]
     grouped = pd.concat(frames).groupby(by, sort=False)
     return grouped.agg(
         value=("value", "mean"),
         low=("low", "min"),
         high=("high", "max"),
+        spread=("value", "std"),
         n_seeds=("seed", "nunique"),
     ).reset_index()
+
+
+def status(store, configs):
+    """How much is computed: a DataFrame by variant and method of cells, done, and hours of work.
+
+    hours : processor time of the cells left, from the mean of those done (NaN before the first)
+    """
+    rows = []
+    for config in configs:
+        stored = store.stored(NAME, config)
+        seconds = None if stored is None else stored.record["cpu_seconds"]
+        rows.append((config["variant"], config["method"], stored is not None, seconds))
+    frame = pd.DataFrame(rows, columns=["variant", "method", "done", "seconds"])
+    table = frame.groupby(["variant", "method"], sort=False).agg(
+        cells=("done", "size"), done=("done", "sum"), seconds=("seconds", "mean")
+    )
+    table["hours"] = (table.cells - table.done) * table.seconds.astype(float) / 3600.0
+    return table.drop(columns="seconds").reset_index()
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(
+        prog="python -m jrlib.study",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("command", choices=("list", "status", "run"))
+    parser.add_argument("--tier", default="fast", choices=TIERS)
+    parser.add_argument("--seed", default=0, type=int, help="the first one")
+    parser.add_argument("--results", default="results", type=Path, help="folder of the store")
+    parser.add_argument("--jobs", default=2, type=int, help="cells side by side")
+    parser.add_argument("--dask", metavar="ADDRESS", help="of a Dask scheduler, instead of --jobs")
+    chosen = parser.parse_args(arguments)
+    store, configs = Store(chosen.results, chosen.tier), everything(chosen.tier, chosen.seed)
+    if chosen.command == "list":
+        print(pd.DataFrame(configs).to_string(index=False))
+        return
+    if chosen.command == "run":
+        compute(store, configs, n_jobs=chosen.jobs, dask=chosen.dask)
+        write_manifest(chosen.results)
+    table = status(store, configs)
+    print(table.to_string(index=False, float_format="{:.2f}".format, na_rep=""))
+    print(f"{table.done.sum()} of {table.cells.sum()} cells are in {store.root / store.tier}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,11 +1,18 @@
 """Sensitivities against exact symmetries, the linear limit and an independent derivative."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from jrlib import sensitivity
 from jrlib.model import right_hand_side
-from jrlib.parameters import CLASSIC, CONVENTIONS, PARAMETER_NAMES, RELEASED, TYPICAL
+from jrlib.parameters import (
+    CLASSIC,
+    CONVENTIONS,
+    PARAMETER_NAMES,
+    RELEASED,
+    TYPICAL,
+)
 from jrlib.protocol import Protocol, simulate_erp
 
 # rms(d ERP / d ln parameter) / max |ERP| at the typical parameters, from independent trials.
@@ -99,12 +106,71 @@ def test_profiles_around_the_reference():
     assert table.loc["A_e"].amplitude[1.0] == pytest.approx(amplitude, rel=1e-12)
 
 
+def test_sobol_indices_of_the_ishigami_function():
+    """Closed form (Ishigami & Homma 1990), a = 7, b = 0.1, and an input that does nothing."""
+    a, b = 7.0, 0.1
+
+    def ishigami(points):
+        x = np.pi * (2.0 * points - 1.0)
+        wave = np.sin(x[:, 0]) * (1.0 + b * x[:, 2] ** 4) + a * np.sin(x[:, 1]) ** 2
+        return pd.DataFrame({"wave": wave, "constant": 1.0})
+
+    v_1, v_2 = 0.5 * (1.0 + b * np.pi**4 / 5.0) ** 2, a**2 / 8.0
+    v_13 = b**2 * np.pi**8 * (1.0 / 18.0 - 1.0 / 50.0)
+    whole = v_1 + v_2 + v_13
+    table = sensitivity.sobol_indices(ishigami, ["x1", "x2", "x3", "none"], 4096, seed=1)
+    wave = table[table.output == "wave"]
+    expected = {
+        "first": np.array([v_1, v_2, 0.0, 0.0]) / whole,
+        "total": np.array([v_1 + v_13, v_2, v_13, 0.0]) / whole,
+    }
+    for index, values in expected.items():
+        np.testing.assert_allclose(wave[index], values, atol=0.02)
+        assert (np.abs(wave[index] - values) <= 1.5 * wave[f"{index}_error"] + 1e-3).all()
+    assert table[table.output == "constant"]["total"].isna().all()
+
+
+def test_released_summaries_owe_nothing_to_connectivity():
+    """The loops are cut, and rms is that of a sum of two parts that A_e and A_i scale."""
+    table = sensitivity.global_sensitivity(128, seed=0, convention=RELEASED)
+    total = table.pivot(index="parameter", columns="summary", values="total")
+    connectivity = list(PARAMETER_NAMES[4:])
+    assert (total.loc[connectivity, ["amplitude", "rms"]] < 1e-3).all(axis=None)
+    assert total.loc["A_i", "rms"] > 0.7
+    assert total.loc["b_i", "shape 1"] > 0.9
+    classic = sensitivity.global_sensitivity(128, seed=0, convention=CLASSIC)
+    classic = classic.pivot(index="parameter", columns="summary", values="total")
+    assert classic.loc["C", "rms"] > 0.2
+
+
+def test_summaries_of_known_waveforms():
+    times = np.linspace(-0.2, 1.0, 301)
+    bump = np.exp(-0.5 * ((times - 0.1) / 0.02) ** 2)
+    late = np.exp(-0.5 * ((times - 0.3) / 0.02) ** 2)
+    frame = sensitivity.summaries(np.stack([bump, -2.0 * bump, 3.0 * late]), times)
+    np.testing.assert_allclose(frame.amplitude, np.log([1.0, 2.0, 3.0]), atol=1e-6)
+    np.testing.assert_allclose(frame.latency, [100.0, 100.0, 300.0])
+    np.testing.assert_allclose(np.diff(frame.rms), np.log([2.0, 1.5]), atol=1e-6)
+    # Scaling changes no shape.
+    response = np.random.default_rng(0).standard_normal((20, 301)).cumsum(axis=1)
+    scaled = sensitivity.summaries(response * np.arange(1, 21)[:, np.newaxis], times)
+    shapes = ["shape 1", "shape 2"]
+    np.testing.assert_allclose(
+        np.abs(scaled[shapes]), np.abs(sensitivity.summaries(response, times)[shapes]), rtol=1e-6
+    )
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda: sensitivity.profiles([0.0, 1.0]), "factors"),
         (lambda: sensitivity.profiles([[1.0]]), "factors"),
         (lambda: sensitivity.jacobian(step=0.5), "step"),
+        (lambda: sensitivity.global_sensitivity(100, seed=0), "n: got 100"),
+        (
+            lambda: sensitivity.sobol_indices(lambda u: pd.DataFrame(u)[:3], "xy", 4, 0),
+            "rows",
+        ),
         (lambda: sensitivity.responses(theta=np.tile(TYPICAL, (2, 1))), "theta: got 2 rows"),
     ],
 )

@@ -22,7 +22,7 @@ from jrlib.training import fit, predict
 
 TRAIN, VALIDATION, TEST = range(3)  # streams of random numbers within a seed
 KEEP = ("scores", "estimates", "weights")  # each of them with those before it
-PATIENCE = 15  # epochs without a lower validation loss, after which a network stops
+PATIENCE = 10  # epochs without a lower validation loss, after which a network stops
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,6 @@ def cell(convention, method, noise_factor, seed, n_simulations, n_test, epochs, 
         source = observations(train, noise_factor, seed=seed)
         model = BASELINES[made.kind]().fit(source, quantities(train.theta))
     estimates = estimate(model, test, noise_factor)
-
     scores = metrics.score(
         quantities(test.theta),
         estimates,
@@ -165,7 +164,7 @@ def cell(convention, method, noise_factor, seed, n_simulations, n_test, epochs, 
     )
     arrays = {}
     if keep != "scores":
-        arrays["estimates"] = estimates.astype(np.float32)
+        arrays["estimates"] = estimates
     if keep == "weights":
         arrays |= {f"weights/{name}": array for name, array in weights.items()}
     return Result(
@@ -177,16 +176,19 @@ def cell(convention, method, noise_factor, seed, n_simulations, n_test, epochs, 
 
 
 def estimate(model, test, noise_factor):
-    """Estimates (n, 13) of `QUANTITY_NAMES` by a trained model, for the test set's own noise.
+    """Estimates (n, 13) of `QUANTITY_NAMES`, float32, by a trained model, from one draw of noise.
 
     model : a network, a `posterior.Posterior` or a baseline, as trained by `cell`
     """
     if isinstance(model, torch.nn.Module):
-        return quantities(predict(model, test, noise_factor=noise_factor, seed=TEST))
-    observed = observations(test, noise_factor, seed=TEST)
-    if isinstance(model, posterior.Posterior):
-        return model.mean(observed, seed=TEST, of=quantities)
-    return model.predict(observed)
+        estimates = quantities(predict(model, test, noise_factor=noise_factor, seed=TEST))
+    else:
+        observed = observations(test, noise_factor, seed=TEST)
+        if isinstance(model, posterior.Posterior):
+            estimates = model.mean(observed, seed=TEST, of=quantities)
+        else:
+            estimates = model.predict(observed)
+    return estimates.astype(np.float32)
 
 
 def reload(config, result):

@@ -1,21 +1,47 @@
-"""The comparison: grids, cells that learn what can be learned, and scores over seeds."""
+"""The grid, its scores over seeds, and its command line, which can be stopped and spread out."""
+
+import json
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from jrlib import study
-from jrlib.parameters import PARAMETER_NAMES, Prior
+from jrlib.comparison import METHODS
+from jrlib.parameters import QUANTITY_NAMES
+from jrlib.results import Result, Store
 
-CELL = {"convention": "RELEASED", "noise_factor": 1.0, "seed": 0, "n_test": 60, "epochs": 1}
+CHEAP = {"methods": ("Ridge", "Mean"), "conventions": ("RELEASED",)}
 
 
 def test_the_grid_is_the_product_of_its_axes():
-    configs = study.grid("fast", 7, methods=["Ridge", "Mean"], noise_factors=[0.0, 1.0])
+    configs = study.grid("paper", 7, methods=["VanillaLSTM", "Mean"], noise_factors=[0.0, 1.0])
     frame = pd.DataFrame(configs)
-    assert len(frame) == 2 * 2 * 2 * study.SIZES["fast"].n_seeds
+    size = study.SIZES["paper"]
+    assert len(frame) == 2 * 2 * (size.n_seeds + size.n_seeds_cheap)
     assert not frame.duplicated().any()
-    assert sorted(frame.seed.unique()) == [7, 8]
+    assert sorted(frame.seed.unique()) == [7, 8, 9, 10, 11]
+    assert frame.seed.is_monotonic_increasing
+    assert set(frame.noise_factor) == {0.0, 1.0}
+
+
+@pytest.mark.parametrize("tier", study.SIZES)
+def test_everything_has_no_cell_twice_and_keeps_one_set_of_weights_a_method(tier):
+    frame = pd.DataFrame(study.everything(tier, 0))
+    assert not frame.duplicated().any()
+    kept = frame[frame.keep == "weights"]
+    assert not kept.duplicated(["convention", "method"]).any()
+    assert len(kept) == 2 * len(METHODS)
+
+
+def test_the_paper_tier_has_the_levels_and_seeds_it_promises():
+    size = study.SIZES["paper"]
+    assert {0.0, 0.1, 0.5, 1.0, 10.0, 100.0, 1e3, 1e4} <= set(size.noise_factors)
+    assert (size.n_simulations, size.n_test) == (1000, 2000)
+    assert size.n_seeds >= 3
+    assert size.n_seeds_cheap >= 5
 
 
 @pytest.mark.parametrize(
@@ -24,6 +50,7 @@ def test_the_grid_is_the_product_of_its_axes():
         ({"tier": "huge"}, "tier: got 'huge'"),
         ({"methods": ["GRU"]}, "method: got 'GRU', expected one of EEGTransformer"),
         ({"conventions": ["SI"]}, "convention: got 'SI'"),
+        ({"variant": "noisy"}, "variant: got 'noisy', expected one of standard, frozen"),
     ],
 )
 def test_bad_grids_are_named(arguments, message):
@@ -31,49 +58,74 @@ def test_bad_grids_are_named(arguments, message):
         study.grid(**{"tier": "fast", "seed": 0, **arguments})
 
 
-def test_train_and_test_simulations_differ_and_the_test_set_is_shared():
-    train = study.training_set("RELEASED", 50, seed=study.TEST)
-    test = study.test_set("RELEASED", 50)
-    assert not np.isin(train.theta, test.theta).any()
-    np.testing.assert_array_equal(test.theta, study.test_set("RELEASED", 50).theta)
-
-
-@pytest.mark.parametrize("method", study.METHODS)
-def test_every_method_gives_finite_estimates_that_its_seed_determines(method):
-    results = [
-        study.cell(**{**CELL, "method": method, "n_simulations": 60, "seed": seed})
-        for seed in (0, 0, 1)
-    ]
-    one, two, other = (result.arrays["estimates"] for result in results)
-    assert one.shape == (60, 9)
-    assert np.isfinite(one).all()
-    np.testing.assert_array_equal(one, two)
-    assert not np.array_equal(one, other)
-
-
-def test_ridge_finds_the_inhibitory_gain_and_the_mean_predictor_knows_nothing():
-    """In RELEASED the response is linear in A_i, so ridge regression has to find it."""
-    configs = [{**CELL, "method": method, "n_simulations": 200} for method in ("Ridge", "Mean")]
-    scores = study.scores(configs, [study.cell(**config) for config in configs], n_bootstrap=50)
-    values = scores.set_index(["method", "metric", "parameter"]).value.sort_index()
-    assert values["Ridge", "pearson", "A_i"] > 0.98
-    assert values["Mean", "pearson"].isna().all()
-    np.testing.assert_allclose(values["Mean", "rmse"].to_numpy(float), 1.0, atol=0.25)
-
-
 def test_scores_average_seeds_and_cover_them():
-    truth = study.test_set("RELEASED", 60).theta
-    rng = np.random.default_rng(0)
-    configs, results = [], []
-    for seed, noise in enumerate((0.2, 0.6)):
-        estimates = truth + noise * Prior().std * rng.standard_normal(truth.shape)
-        configs.append({**CELL, "method": "Ridge", "n_simulations": 10, "seed": seed})
-        results.append(study.Result(arrays={"estimates": estimates}, values={"snr_db": 0.0}))
-    both = study.scores(configs, results, n_bootstrap=100)
-    pairs = zip(configs, results, strict=True)
-    single = [study.scores([config], [result], n_bootstrap=100) for config, result in pairs]
-    assert (both.n_seeds == 2).all()
-    assert tuple(both.parameter.unique()) == PARAMETER_NAMES
-    np.testing.assert_allclose(both.value, (single[0].value + single[1].value) / 2)
-    np.testing.assert_allclose(both.low, np.minimum(single[0].low, single[1].low))
-    np.testing.assert_allclose(both.high, np.maximum(single[0].high, single[1].high))
+    configs = study.grid("fast", 0, noise_factors=[1.0], methods=["Ridge"], conventions=["CLASSIC"])
+    rows = {"parameter": QUANTITY_NAMES, "metric": "pearson", "n": 500}
+    results = [
+        Result({"scores": pd.DataFrame({**rows, "value": v, "low": v - w, "high": v + w})})
+        for v, w in ((0.5, 0.1), (0.7, 0.02))
+    ]
+    results = [Result(result.tables, {}, {"snr_db": 3.0}) for result in results]
+    scores = study.scores(configs, results)
+    assert tuple(scores.parameter) == QUANTITY_NAMES
+    for column, expected in (("value", 0.6), ("low", 0.4), ("high", 0.72), ("n_seeds", 2)):
+        np.testing.assert_allclose(scores[column], expected)
+    np.testing.assert_allclose(scores.spread, 0.2 / np.sqrt(2))
+
+
+@pytest.fixture
+def small(monkeypatch, tmp_path):
+    """The command line on a grid of a few cheap cells."""
+    size = study.Size(60, 40, 1, 1, 2, (1.0,), ())
+    monkeypatch.setitem(study.SIZES, "smoke", size)
+    monkeypatch.setattr(study, "METHODS", {name: METHODS[name] for name in CHEAP["methods"]})
+    grid = study.grid
+    monkeypatch.setattr(study, "grid", lambda tier, seed: grid(tier, seed, **CHEAP))
+    return tmp_path
+
+
+def test_the_command_line_lists_runs_and_reports(small, capsys):
+    call = ["--tier", "smoke", "--results", str(small), "--jobs", "1"]
+    study.main(["list", *call])
+    assert capsys.readouterr().out.count("RELEASED") == 4
+    study.main(["status", *call])
+    assert f"0 of 4 cells are in {small / 'smoke'}" in capsys.readouterr().out
+    study.main(["run", *call])
+    assert "4 of 4 cells" in capsys.readouterr().out
+    assert json.loads((small / "manifest.json").read_text()) == []  # smoke is not published
+
+
+def test_a_study_that_was_killed_gives_the_same_tables(small):
+    """Cells that a stopped run had finished, and those computed after it, make no difference."""
+    call = ["run", "--tier", "smoke", "--jobs", "1"]
+    study.main([*call, "--results", str(small / "whole")])
+    configs = study.everything("smoke", study.SEED)
+    study.compute(Store(small / "stopped", "smoke"), configs[:2], n_jobs=1)
+    partial = small / "stopped" / "smoke" / study.NAME / "0123.partial-abc"  # killed while writing
+    partial.mkdir()
+    (partial / "scores.csv").write_text("parameter,met")
+    study.main([*call, "--results", str(small / "stopped")])
+    for config in configs:
+        tables = [
+            Store(small / name, "smoke").stored(study.NAME, config).tables["scores"]
+            for name in ("whole", "stopped")
+        ]
+        assert tables[0].equals(tables[1])
+
+
+def test_two_dask_workers_give_the_numbers_of_one_process(tmp_path):
+    distributed = pytest.importorskip("distributed")
+    configs = study.grid("smoke", 0, **CHEAP)
+    alone = study.compute(Store(tmp_path / "alone", "smoke"), configs, n_jobs=1)
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+    with distributed.LocalCluster(**options) as cluster:
+        store = Store(tmp_path / "dask", "smoke")
+        spread = study.compute(store, configs, dask=cluster.scheduler_address)
+    for one, other in zip(alone, spread, strict=True):
+        assert one.tables["scores"].equals(other.tables["scores"])
+        assert one.values == other.values
+
+
+def test_the_module_is_a_command():
+    command = [sys.executable, "-m", "jrlib.study", "list", "--tier", "smoke"]
+    assert "published" in subprocess.check_output(command, text=True)

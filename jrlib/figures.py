@@ -1,6 +1,7 @@
 """The house style, and the figures and tables that more than one chapter draws."""
 
 import itertools
+import re
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -9,8 +10,10 @@ import pandas as pd
 from IPython.display import HTML
 from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, Polygon
 from matplotlib_inline.backend_inline import set_matplotlib_formats
+from scipy.optimize import isotonic_regression
 
-from jrlib.parameters import PARAMETERS, TYPICAL
+from jrlib.comparison import METHODS
+from jrlib.parameters import PARAMETERS, QUANTITY_NAMES, TYPICAL
 from jrlib.protocol import Protocol, simulate_erp
 
 # Okabe & Ito's colours: told apart with any colour vision. One meaning each, in every chapter.
@@ -30,13 +33,22 @@ COLORS = {
     "TABULATED": PURPLE,
     "CLASSIC": BLUE,
     "EEGTransformer": BLUE,
-    "VanillaLSTM": RED,
+    "EEGTransformer-time": BLUE,
     "CNNBiLSTM": GREEN,
+    "VanillaLSTM": RED,
+    "VanillaLSTM-mean": RED,
     "NPE": PURPLE,
-    "Ridge": ORANGE,
     "MLP": SKY,
+    "Ridge": ORANGE,
 }
+DASHED = ("EEGTransformer-time", "VanillaLSTM-mean")  # they change one thing of the solid line's
 WIDTH = 7.2  # inches: the text column
+METRICS = {  # metric: (name on axes and tables, what the mean predictor gets)
+    "pearson": ("Pearson correlation", 0.0),
+    "spearman": ("Spearman correlation", 0.0),
+    "rmse": ("RMSE / prior sd", 1.0),
+    "r2": ("$R^2$", 0.0),
+}
 
 
 def use_house_style():
@@ -83,35 +95,154 @@ def table(frame, name, caption, formats=None):
     name : id of the table, such as "tab-parameters"
     caption : plain text or HTML
     formats : column -> format such as "{:.2f}", or function; missing values are left blank
+
+    The first column stays in view when a narrow page makes the table scroll sideways.
     """
     shown = frame.astype(object).rename_axis(columns=None)
     for column, form in (formats or {}).items():
         show = form.format if isinstance(form, str) else form
         shown[column] = [show(v) if pd.notna(v) else "" for v in frame[column]]
     body = shown.to_html(index=False, escape=False, border=0, table_id=name, na_rep="")
+    stays = "position: sticky; left: 0; background: var(--pst-color-background, Canvas)"
+    body = re.sub(r"(<tr[^>]*>\s*<t[hd])>", rf'\1 style="{stays}">', body)
     head = body.index(">") + 1
     return HTML(f"{body[:head]}\n  <caption>{caption}</caption>{body[head:]}")
 
 
+def quality_table(scores, name, caption, by="noise_factor", head="noise"):
+    """Table of one metric: a row for each quantity in each group, a column for each method.
+
+    scores : rows of `study.scores`, of one metric; a mean predictor without values is left out
+    name, caption : see `table`; the caption gets a sentence on bold numbers
+    by, head : column of scores that makes the groups, in their order there, and its heading
+    """
+    scores = scores.dropna(subset="value")
+    (metric,) = scores.metric.unique()
+    label, reference = METRICS[metric]
+    apart = (scores.low > reference) | (scores.high < reference)
+    cells = [
+        f"{f'<b>{value:z.2f}</b>' if bold else f'{value:z.2f}'}"
+        f"<br><small>{low:z.2f}..{high:z.2f}</small>"
+        for value, low, high, bold in zip(scores.value, scores.low, scores.high, apart, strict=True)
+    ]
+    wide = scores.assign(cell=cells).pivot(index=[by, "parameter"], columns="method", values="cell")
+    wide = wide[[method for method in METHODS if method in wide]]
+    rows = itertools.product(scores[by].unique(), QUANTITY_NAMES)
+    wide = wide.reindex([row for row in rows if row in wide.index])
+    wide.columns = [METHODS[method].label.replace(", ", ",<br>") for method in wide]
+    groups = [f"{key:,.10g}" if isinstance(key, float) else key for key, _ in wide.index]
+    wide.insert(0, "parameter", [f"${quantity}$" for _, quantity in wide.index])
+    wide.insert(1, head, groups)
+    note = f"Bold: the interval leaves out {reference:g}, what always answering the mean would get."
+    return table(wide, name, f"{label}. {caption} {note}")
+
+
+def noise_positions(factors):
+    """Where noise factors lie on an axis: at log10, and 0 a step and a half below the others."""
+    factors = np.asarray(factors, dtype=float)
+    positive = factors > 0
+    lowest = np.log10(factors[positive].min()) if positive.any() else 1.5
+    return np.where(positive, np.log10(np.where(positive, factors, 1.0)), lowest - 1.5)
+
+
+def noise_axis(axes, snr, decades=2):
+    """Write noise factors and, below them, signal-to-noise ratios in dB along a horizontal axis.
+
+    snr : Series of dB by noise factor; infinite at factor 0, which is called "none"
+    decades : between the factors written out; 0 and 1 always are
+    """
+    shown, last = [], -np.inf
+    for factor, x in zip(snr.index, noise_positions(snr.index), strict=True):
+        if factor == 0 or (x >= last + decades and x % 1 == 0 and x >= 0):
+            shown.append((x, factor))
+            last = x if factor else last
+    texts = [
+        "none\n$\\infty$"
+        if factor == 0
+        else (f"{factor:g}" if factor < 1000 else f"$10^{{{x:g}}}$") + f"\n{snr[factor]:.0f}"
+        for x, factor in shown
+    ]
+    axes.set_xticks([x for x, _ in shown], texts)
+    positions = noise_positions(snr.index)
+    axes.set_xticks(positions, minor=True)
+    axes.set_xlim(min(positions) - 0.5, max(positions) + 0.5)
+
+
+def draw_quality(scores, means):
+    """Fig. 4: how well each method estimates each quantity, across noise levels.
+
+    scores : rows of `study.scores`, of one convention and metric
+    means : over quantities, with columns noise_factor, method, value, low and high; drawn in a
+        panel of their own, in which the lines carry the methods' names
+    Returns the figure: the synaptic parameters, then a_k above the products C a_k, then C.
+    """
+    (metric,) = scores.metric.unique()
+    label, reference = METRICS[metric]
+    snr = scores.groupby("noise_factor").snr_db.first()
+    methods = [method for method in METHODS if method in COLORS]
+    rows = [QUANTITY_NAMES[:4], QUANTITY_NAMES[4:8], QUANTITY_NAMES[9:], ("C", "mean", "mean", ".")]
+    fig, axes = plt.subplot_mosaic(
+        rows, figsize=(WIDTH, 7.4), sharex=True, sharey=True, height_ratios=(1, 1, 1, 1.25)
+    )
+    for name, ax in axes.items():
+        ax.axhline(reference, color="#bbbbbb", lw=0.8)
+        shown = means if name == "mean" else scores[scores.parameter == name]
+        for method, offset in zip(methods, np.linspace(-0.21, 0.21, len(methods)), strict=True):
+            line = shown[shown.method == method].sort_values("noise_factor")
+            x, color = noise_positions(line.noise_factor) + offset, COLORS[method]
+            ax.vlines(x, line.low, line.high, color=color, lw=0.9, alpha=0.55)
+            noisy = line.noise_factor > 0  # without noise there is no place on the logarithmic axis
+            style = {"color": color, "marker": "o", "ms": 2.4, "mew": 0, "lw": 1.0}
+            ax.plot(x[~noisy], line.value[~noisy], **style)
+            style["ls"] = (0, (2.5, 1.2)) if method in DASHED else "-"
+            ax.plot(x[noisy], line.value[noisy], label=METHODS[method].label, **style)
+        ax.set_title("mean over all thirteen" if name == "mean" else f"${name}$")
+        noise_axis(ax, snr)
+        ax.tick_params(labelsize=7.5)
+    if metric != "rmse":
+        ax.set_ylim(-0.25, 1.02)
+    axes["C a_4"].tick_params(labelbottom=True)
+    for row in rows:
+        axes[row[0]].set_ylabel(label, fontsize=8.5)
+    axes["mean"].set_xlabel("above: noise factor; below: signal-to-noise ratio (dB)", fontsize=8.5)
+    fig.canvas.draw()  # settles the heights that the labels need
+    label_lines(axes["mean"])
+    for text in axes["mean"].texts:
+        text.set_in_layout(False)  # there is an empty panel for them
+    return fig
+
+
 def label_lines(axes):
-    """Write each labelled line's label beside its last point, in its colour, without overlap."""
-    low, high = axes.get_ylim()
-    log = axes.get_yscale() == "log"
-    scale = np.log10 if log else np.asarray
-    lines = [line for line in axes.lines if not line.get_label().startswith("_")]
-    ends = [np.clip(line.get_ydata()[-1], min(low, high), max(low, high)) for line in lines]
-    heights = (scale(ends) - scale(low)) / (scale(high) - scale(low))
-    spacing = 13 / 72 / (axes.get_position().height * axes.figure.get_figheight())
-    lowest = -np.inf
-    for i in np.argsort(heights):
-        lowest = max(heights[i], lowest + spacing)
+    """Write each labelled line's label right of its last point, in its colour, without overlap."""
+    ends = {}
+    for line in axes.lines:
+        points = np.column_stack([line.get_xdata(), line.get_ydata()]).astype(float)
+        points = points[np.isfinite(points).all(axis=1)]
+        if len(points) and not line.get_label().startswith("_"):
+            ends[line] = (axes.transScale + axes.transLimits).transform(points[-1]).clip(0.0, 1.0)
+    spacing = 12.5 / 72 / (axes.get_position().height * axes.figure.get_figheight())
+    lines = sorted(ends, key=lambda line: ends[line][1])
+    steps = spacing * np.arange(len(lines))
+    # The heights closest to the lines' ends that keep their distance.
+    heights = isotonic_regression([ends[line][1] for line in lines] - steps).x
+    heights = heights.clip(0.0, max(0.0, 1.0 - steps[-1])) + steps
+    for line, height in zip(lines, heights, strict=True):
         axes.annotate(
-            lines[i].get_label(),
-            (1.02, lowest),
+            line.get_label(),
+            ends[line],
+            (1.06, height),
             xycoords="axes fraction",
-            color=lines[i].get_color(),
+            textcoords="axes fraction",
+            color=line.get_color(),
             va="center",
             fontsize=9,
+            arrowprops={
+                "arrowstyle": "-",
+                "color": line.get_color(),
+                "lw": 0.5,
+                "relpos": (0.0, 0.5),
+                "shrinkB": 3,
+            },
         )
 
 

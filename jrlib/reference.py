@@ -133,18 +133,19 @@ class Likelihood:
         return derivatives.T @ derivatives
 
 
-def profile(likelihood, observed, name, values, *, bounds=None, n_starts=2, seed=0):
+def profile(likelihood, observed, name, values, *, bounds=None, start=None, n_starts=1, seed=0):
     """Profile likelihood of one identifiable combination: the others are fitted at each value.
 
     likelihood : a `Likelihood`; observed : (n_times,) mV
     name : of `IDENTIFIABLE_NAMES`; values : (m,), above 0, in its unit
     bounds : (8, 2) within which the other seven are fitted; by default what the ranges of Table 1
         allow, for a product the products of its factors' ends
+    start : (8,), a point from which to start at each value as well, such as a known truth
     n_starts : random starts at each value, log-uniform within the bounds, drawn from `seed`
 
     Least squares on the whitened residuals in logarithmic coordinates (trust region, scipy). From
-    the best of the fits with random starts two sweeps go outwards and back; at each value they
-    start from the neighbour's optimum.
+    the best of the fits two sweeps go outwards and back; at each value they start from the
+    neighbour's optimum.
     Returns a DataFrame, a row per value in rising order: value, deviance (-2 log likelihood, up to
     the constant that makes a perfect fit 0), and the eight fitted combinations.
     """
@@ -184,7 +185,8 @@ def profile(likelihood, observed, name, values, *, bounds=None, n_starts=2, seed
     def best(value, starts):
         return min((fit(value, start) for start in starts), key=lambda pair: pair[1])
 
-    fits = [best(value, rng.uniform(low, high, (n_starts, 8))) for value in values]
+    known = np.empty((0, 8)) if start is None else np.log(start)[np.newaxis]
+    fits = [best(value, [*known, *rng.uniform(low, high, (n_starts, 8))]) for value in values]
     first = int(np.argmin([deviance for _, deviance in fits]))
     above, below = range(first, len(values)), range(first, -1, -1)
     for way in (above, below, above[::-1], below[::-1]):  # outwards, and back again

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm, t
+from scipy.stats import norm, rankdata, t
 
 from jrlib import comparison, fitting, metrics, sensitivity, study
 from jrlib.comparison import METHODS
@@ -419,7 +419,7 @@ def _rank_correlation(one, other):
     """Of each column of two arrays (k, m), or (k,) for the same in all; 0 for a constant one."""
     one, other = (array[:, None] if array.ndim == 1 else array for array in (one, other))
     one, other = np.broadcast_arrays(one, other)
-    return np.nan_to_num(metrics.spearman(one, other))
+    return np.nan_to_num(metrics.pearson(rankdata(one, axis=0), rankdata(other, axis=0)))
 
 
 def _scales(evidence, convention):

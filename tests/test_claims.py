@@ -1,11 +1,20 @@
 """The published numbers beside ours, and the ledger of claims."""
 
+import json
+import re
+from dataclasses import replace
+from itertools import permutations
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 import pytest
 
-from jrlib import claims, comparison
-from jrlib.parameters import PARAMETER_NAMES, quantities
-from jrlib.results import Result
+from jrlib import claims, comparison, study
+from jrlib.parameters import PARAMETER_NAMES, QUANTITY_NAMES, quantities
+from jrlib.results import Result, Store
+
+ROOT = Path(__file__).resolve().parents[1]
 
 PUBLISHED_CELL = {
     "convention": "RELEASED",
@@ -80,3 +89,348 @@ def test_cells_that_cannot_be_compared_are_named(change, message):
         claims.published_comparison(pairs)
     with pytest.raises(ValueError, match="keep='estimates'"):
         claims.published_comparison([(config, Result())])
+
+
+# The ledger, on invented cells: every claim holds in both conventions until something is changed.
+
+FACTORS = (0.0, 1.0, 1e4)
+LEVELS = dict(zip(PARAMETER_NAMES, (0.8, 0.98, 0.85, 0.95, 0.1, 0.2, 0.15, 0.3, 0.4), strict=True))
+LEVELS |= {f"C {name}": 0.6 for name in PARAMETER_NAMES[4:8]}
+BELOW = {"EEGTransformer": 0.0, "CNNBiLSTM": 0.02, "VanillaLSTM": 0.5}  # the others: 0.1
+SENSITIVITY = pd.DataFrame(
+    {"parameter": PARAMETER_NAMES, "sensitivity": [0.5, 0.9, 0.6, 0.8, 0.01, 0.03, 0.02, 0.2, 0.3]}
+)
+
+
+def cells(change=lambda convention, method, factor, parameter, value: value, half=0.01):
+    """Configurations and results of a grid of three seeds; `change` sets single correlations."""
+    configs, results = [], []
+    for config in study.grid("paper", 0, methods=claims.ALL, noise_factors=FACTORS):
+        if config["seed"] > 2:
+            continue
+        where = config["convention"], config["method"], config["noise_factor"]
+        loss = (0.05 if config["method"] == "EEGTransformer" else 0.3) * (where[2] > 1)
+        rows = []
+        for parameter in QUANTITY_NAMES:
+            value = LEVELS[parameter] - BELOW.get(where[1], 0.1) - loss
+            value = change(*where, parameter, value) + 0.001 * config["seed"]
+            rows.append((parameter, "pearson", value, value - half, value + half, 2000))
+        columns = ["parameter", "metric", "value", "low", "high", "n"]
+        table = pd.DataFrame(rows, columns=columns)
+        configs.append(config)
+        results.append(Result(tables={"scores": table}, values={"snr_db": 10.0}))
+    return configs, results
+
+
+def fits(simulations=400, explained=1.0, n=20):
+    table = pd.DataFrame({"simulations": simulations, "explained": np.arange(n) < explained * n})
+    scores = pd.DataFrame({"parameter": PARAMETER_NAMES, "metric": "pearson"})
+    return Result(tables={"fits": table, "scores": scores.assign(value=0.7, low=0.6, high=0.8)})
+
+
+def both(thing):
+    return dict.fromkeys(study.CONVENTIONS, thing)
+
+
+@pytest.fixture(scope="module")
+def holding():
+    return claims.gather(*cells(), both(SENSITIVITY), both(fits()))
+
+
+def judged(evidence, tier="paper"):
+    """Claim -> (verdict, outcome under RELEASED, outcome under CLASSIC)."""
+    return {
+        entry["id"]: (
+            entry["verdict"],
+            *(entry["conventions"][name]["outcome"] for name in study.CONVENTIONS),
+        )
+        for entry in claims.ledger(evidence, tier)
+    }
+
+
+def test_the_ledger_has_the_papers_eight_claims_and_is_plain_json(holding):
+    entries = claims.ledger(holding, "paper")
+    assert [entry["id"] for entry in entries] == [
+        "local-recoverable",
+        "connectivity-not",
+        "transformer-best",
+        "bi-above-0.9",
+        "lstm-worst",
+        "sbi-varies",
+        "sensitivity-matches",
+        "scales",
+    ]
+    assert json.loads(json.dumps(entries, allow_nan=False)) == entries
+    assert all(entry["seeds"] == [0, 1, 2] for entry in entries)
+    assert {result[0] for result in judged(holding).values()} == {"reproduced"}
+
+
+def only(convention, methods, parameters, value, above=0.0, below=np.inf):
+    """A change of some correlations to a value, in one convention and a range of noise."""
+
+    def change(name, method, factor, parameter, old):
+        here = name == convention and method in methods and above <= factor <= below
+        return value if here and parameter in parameters else old
+
+    return change
+
+
+NINE = PARAMETER_NAMES
+# claim, methods, parameters, a value that is against it, one that leaves it open, range of noise
+CROSSINGS = {
+    "a gain": ("local-recoverable", claims.NETWORKS, ["A_e"], 0.6, 0.7, (0.0, np.inf)),
+    "connectivity": ("connectivity-not", ["MLP"], ["a_2"], 0.6, 0.5, (0.0, np.inf)),
+    "a stronger rival": ("transformer-best", ["NPE"], NINE, 0.9, 0.523, (1.0, 1.0)),
+    "a robust rival": ("transformer-best", ["NPE"], NINE, 0.425, 0.373, (1e4, 1e4)),
+    "b_i": ("bi-above-0.9", ["CNNBiLSTM"], ["b_i"], 0.8, 0.9, (0.0, 0.0)),
+    "a worse network": ("lstm-worst", ["CNNBiLSTM"], NINE, -0.3, 0.0259, (0.0, 0.0)),
+    "an even NPE": ("sbi-varies", ["NPE"], NINE, 0.4, None, (0.0, np.inf)),
+}
+
+
+@pytest.mark.parametrize("convention", study.CONVENTIONS)
+@pytest.mark.parametrize("case", CROSSINGS)
+def test_a_verdict_flips_when_the_numbers_cross_the_threshold(case, convention):
+    claim, methods, parameters, against, between, noise = CROSSINGS[case]
+    (other,) = set(study.CONVENTIONS) - {convention}
+    for value, outcome in ((against, claims.FAILS), (between, claims.OPEN)):
+        if value is None:
+            continue
+        change = only(convention, methods, parameters, value, *noise)
+        found = judged(claims.gather(*cells(change), both(SENSITIVITY), both(fits())))[claim]
+        outcomes = dict(zip(study.CONVENTIONS, found[1:], strict=True))
+        assert outcomes == {convention: outcome, other: claims.HOLDS}
+        if outcome == claims.FAILS:
+            assert found[0] == f"reproduced under {other} only"
+        else:
+            assert f"open under {convention}" in found[0]
+
+
+def test_noise_beyond_the_papers_counts_for_robustness_only():
+    change = only("RELEASED", claims.ALL, NINE, 0.0, above=1e4)
+    found = judged(claims.gather(*cells(change), both(SENSITIVITY), both(fits())))
+    failing = {claim for claim, result in found.items() if result[1] != claims.HOLDS}
+    assert failing == {"transformer-best"}
+
+
+def test_a_method_that_knows_nothing_is_not_robust():
+    change = only("RELEASED", ["VanillaLSTM"], NINE, 0.0)
+    entries = claims.ledger(claims.gather(*cells(change), both(SENSITIVITY), both(fits())), "paper")
+    part = entries[2]["conventions"]["RELEASED"]
+    (finding,) = [f for f in part["findings"] if "nothing to lose" in f["name"]]
+    assert finding["outcome"] is None
+    assert part["outcome"] == claims.HOLDS
+
+
+def test_a_network_that_answers_the_same_to_everything_counts_as_zero():
+    change = only("CLASSIC", ["VanillaLSTM"], NINE, np.nan)
+    found = claims.gather(*cells(change), both(SENSITIVITY), both(fits()))
+    low = found.contrast("CLASSIC", {("VanillaLSTM", 1.0): 1.0})
+    assert low == (0.0, 0.0, 0.0)
+    assert judged(found)["lstm-worst"][0] == "reproduced"
+
+
+@pytest.mark.parametrize("convention", study.CONVENTIONS)
+def test_sensitivities_in_another_order_do_not_match(holding, convention):
+    turned = SENSITIVITY.assign(sensitivity=SENSITIVITY.sensitivity.to_numpy()[::-1])
+    changed = replace(holding, sensitivities={**holding.sensitivities, convention: turned})
+    (other,) = set(study.CONVENTIONS) - {convention}
+    assert judged(changed)["sensitivity-matches"][0] == f"reproduced under {other} only"
+
+
+@pytest.mark.parametrize("convention", study.CONVENTIONS)
+def test_fits_that_are_cheap_or_fail(holding, convention):
+    (other,) = set(study.CONVENTIONS) - {convention}
+    cheap = replace(holding, fits={**holding.fits, convention: fits(9)})
+    assert judged(cheap)["scales"][0] == f"reproduced under {other} only"
+    lost = replace(holding, fits={**holding.fits, convention: fits(400, explained=0.3)})
+    entry = claims.ledger(lost, "paper")[-1]
+    assert f"cannot be tested under {convention}" in entry["verdict"]
+    assert "30% of 20" in entry["conventions"][convention]["reason"]
+
+
+def test_training_pays_off_where_both_have_simulated_as_much(holding):
+    findings = claims.ledger(holding, "paper")[-1]["conventions"]["CLASSIC"]["findings"]
+    assert findings[0]["value"] == holding.n_simulations / 400
+
+
+def test_intervals_are_paired_by_seed_and_as_students():
+    """Three seeds whose differences are 0.1 + (0, 0.01, 0.02), without error of the test set."""
+
+    def change(convention, method, factor, parameter, value):
+        return {"EEGTransformer": 0.6, "NPE": 0.5}.get(method, value)
+
+    configs, results = cells(change, half=0.0)
+    for config, result in zip(configs, results, strict=True):
+        if config["method"] == "EEGTransformer":
+            result.tables["scores"][["value", "low", "high"]] += 0.01 * config["seed"]
+    found = claims.gather(configs, results, {}, {})
+    terms = {("EEGTransformer", 1.0): 1.0, ("NPE", 1.0): -1.0}
+    value, low, high = found.contrast("CLASSIC", terms)
+    # Student's quantile for two degrees of freedom is 4.3027; a standard deviation of 0.01.
+    assert value == pytest.approx(0.11)
+    assert high - value == pytest.approx(4.3027 * 0.01 / np.sqrt(3), rel=1e-3)
+    assert value - low == pytest.approx(high - value)
+
+
+def test_the_test_sets_error_is_that_of_a_mean_over_nine():
+    found = claims.gather(*cells(half=0.0196), {}, {})
+    value, low, high = found.contrast("CLASSIC", {("NPE", 1.0): 1.0})
+    half = np.hypot(4.3027 * 0.001 / np.sqrt(3), 0.0196 / 3)
+    assert (high - value, value - low) == pytest.approx((half, half), rel=1e-3)
+
+
+def test_a_tolerance_only_opens_verdicts(holding):
+    finding = claims.Finding("r", 0.8, 0.75, 0.85, above=0.7)
+    assert [finding.outcome(tolerance) for tolerance in (0.0, 0.1)] == [claims.HOLDS, claims.OPEN]
+    finding = claims.Finding("r", 0.6, 0.55, 0.65, above=0.7)
+    assert [finding.outcome(tolerance) for tolerance in (0.0, 0.1)] == [claims.FAILS, claims.OPEN]
+    strict = judged(holding)
+    for tier in ("fast", "smoke"):
+        for claim, result in judged(holding, tier).items():
+            for loose, sharp in zip(result[1:], strict[claim][1:], strict=True):
+                assert loose in (sharp, claims.OPEN)
+
+
+def test_the_chance_level_is_that_of_nine_parameters():
+    """Spearman's rank correlation of a random order with 1..9 reaches it in 5 % of all orders."""
+    distances = [sum((i - j) ** 2 for i, j in enumerate(order)) for order in permutations(range(9))]
+    rho = 1 - 6 * np.array(distances) / (9 * (81 - 1))
+    assert np.mean(rho >= claims.CHANCE - 1e-9) == pytest.approx(0.05, abs=0.005)
+
+
+@pytest.mark.parametrize(
+    ("released", "classic", "text"),
+    [
+        (claims.HOLDS, claims.HOLDS, "reproduced"),
+        (claims.HOLDS, claims.FAILS, "reproduced under RELEASED only"),
+        (claims.FAILS, claims.HOLDS, "reproduced under CLASSIC only"),
+        (claims.FAILS, claims.FAILS, "not reproduced"),
+        (claims.OPEN, claims.OPEN, "open"),
+        (claims.HOLDS, claims.OPEN, "reproduced under RELEASED, open under CLASSIC"),
+        (claims.OPEN, claims.FAILS, "open under RELEASED, not reproduced under CLASSIC"),
+        (claims.UNTESTABLE, claims.UNTESTABLE, "cannot be tested"),
+    ],
+)
+def test_verdicts_name_the_convention_where_they_differ(released, classic, text):
+    assert claims.verdict({"RELEASED": released, "CLASSIC": classic}) == text
+
+
+def test_the_summary_shows_the_finding_that_decides(holding):
+    change = only("CLASSIC", claims.NETWORKS, ["b_e"], 0.6)
+    entries = claims.ledger(claims.gather(*cells(change), both(SENSITIVITY), both(fits())), "paper")
+    row = claims.summary(entries).iloc[0]
+    assert row.verdict == "reproduced under RELEASED only"
+    assert re.match(r"0\.60 \(0\.59\.\.0\.61\) b_e", row.CLASSIC)
+    assert len(claims.findings_table(entries)) == sum(
+        len(part["findings"]) for entry in entries for part in entry["conventions"].values()
+    )
+
+
+def test_each_claim_links_to_something_that_a_page_makes():
+    for claim in claims.CLAIMS:
+        page, item = claim.shown.split(".html#")
+        notebook = ROOT / "book" / f"{page}.ipynb"
+        if notebook.exists():
+            made = json.loads(notebook.read_text())["metadata"]["makes"]
+            assert item in made, f"{claim.id}: {page} does not make {item}"
+        else:
+            assert item in (ROOT / "book" / f"{page}.md").read_text(), claim.id
+
+
+def tiny_store(root, tier="smoke", skip=0):
+    """A store with invented fits and scores of a tier, but for the first few cells."""
+    store = Store(root, tier)
+    configs = study.grid(tier, 0, methods=claims.ALL)
+    store.get_many(study.NAME, invented, configs[skip:], n_jobs=1, progress=False)
+    for name in study.CONVENTIONS:
+        settings = {"noise_factor": claims.NOISE, "n_fits": claims.N_FITS[tier], "seed": 0}
+        store.get("fitting", invented_fits, {"convention": name, **settings})
+
+
+def invented_fits(**config):
+    return fits()
+
+
+def invented(**config):
+    rng = np.random.default_rng(len(str(config)))
+    table = pd.DataFrame({"parameter": QUANTITY_NAMES, "metric": "pearson"})
+    table["value"] = rng.uniform(-0.1, 0.9, len(table))
+    table["low"], table["high"], table["n"] = table.value - 0.1, table.value + 0.1, 40
+    return Result(tables={"scores": table}, values={"snr_db": 10.0})
+
+
+def test_the_command_judges_a_small_tier_and_writes_nothing(tmp_path, capsys):
+    tiny_store(tmp_path)
+    claims.main(["--tier", "smoke", "--seed", "0", "--results", str(tmp_path)])
+    shown = capsys.readouterr().out
+    assert all(claim.id in shown for claim in claims.CLAIMS)
+    assert not (tmp_path / "claims.json").exists()
+    assert [entry["id"] for entry in claims.read(tmp_path, "smoke", 0)] == [
+        claim.id for claim in claims.CLAIMS
+    ]
+
+
+def test_missing_cells_are_named_with_the_command_that_computes_them(tmp_path, capsys):
+    tiny_store(tmp_path, skip=1)
+    with pytest.raises(SystemExit) as stopped:
+        claims.main(["--tier", "smoke", "--seed", "0", "--results", str(tmp_path)])
+    assert stopped.value.code == 1
+    message = capsys.readouterr().err
+    assert "1 of 16 cells are missing" in message
+    assert "python -m jrlib.study run --tier smoke --seed 0" in message
+
+
+def test_a_ledger_is_written_whole_and_read_back(tmp_path, holding, monkeypatch):
+    entries = claims.ledger(holding, "paper")
+    claims.write(tmp_path / "claims.json", entries)
+    assert claims.read(tmp_path, "fast") == entries
+    monkeypatch.setattr(Path, "write_text", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        claims.write(tmp_path / "claims.json", [])
+    assert claims.read(tmp_path, "fast") == entries
+
+
+@pytest.fixture(scope="module")
+def committed():
+    path = ROOT / "results" / "claims.json"
+    if not path.exists():
+        pytest.skip("results/claims.json is not there: no paper tier is stored yet")
+    return json.loads(path.read_text())
+
+
+def test_committed_verdicts_follow_from_the_committed_numbers(committed):
+    fields = claims.Finding.__dataclass_fields__
+    for entry in committed:
+        assert entry["tier"] == "paper"
+        assert entry["tolerance"] == 0.0
+        outcomes = {}
+        for name, part in entry["conventions"].items():
+            outcomes[name] = part["outcome"]
+            found = [
+                claims.Finding(**{key: finding[key] for key in fields}).outcome(0.0)
+                for finding in part["findings"]
+            ]
+            assert found == [finding["outcome"] for finding in part["findings"]]
+            judging = {outcome for outcome in found if outcome}
+            if part["outcome"] != claims.UNTESTABLE:
+                order = (claims.FAILS, claims.OPEN, claims.HOLDS)
+                assert part["outcome"] == min(judging, key=order.index)
+        assert entry["verdict"] == claims.verdict(outcomes)
+
+
+def test_the_committed_ledger_follows_from_the_stored_results(committed):
+    seed = min(committed[0]["seeds"])
+    again = claims.ledger(claims.collect(Store(ROOT / "results", "paper"), seed), "paper")
+    assert len(again) == len(committed)
+    for ours, theirs in zip(again, committed, strict=True):
+        assert {k: v for k, v in ours.items() if k != "conventions"} == {
+            k: v for k, v in theirs.items() if k != "conventions"
+        }
+        for name, part in ours["conventions"].items():
+            stored = theirs["conventions"][name]
+            assert part["outcome"] == stored["outcome"]
+            for one, other in zip(part["findings"], stored["findings"], strict=True):
+                assert one["name"] == other["name"]
+                for key in ("value", "low", "high"):
+                    assert one[key] == pytest.approx(other[key], rel=1e-3, abs=1e-3)

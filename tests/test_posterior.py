@@ -10,7 +10,7 @@ from scipy.stats import kstest
 
 from jrlib import eeg, posterior
 from jrlib.data import Dataset
-from jrlib.parameters import Prior
+from jrlib.parameters import Prior, quantities
 
 N_TIMES = 12
 NOISE = 1.0
@@ -122,9 +122,17 @@ def test_same_seed_same_samples_and_state_round_trip(trained, test_data):
     rebuilt = posterior.Posterior.from_state(weights, json.loads(json.dumps(config)))
     np.testing.assert_array_equal(rebuilt.sample_batch(x, 20, seed=7), samples)
     assert trained.sample(x[0], 5, seed=0).shape == (5, 9)
-    np.testing.assert_allclose(
-        trained.mean(x, n_samples=20, seed=7), samples.mean(axis=1), rtol=1e-12
-    )
+
+
+@pytest.mark.parametrize("of", [None, quantities])
+def test_the_mean_errs_less_than_that_of_500_samples(trained, test_data, of):
+    x = test_data[1][:30]
+    values = trained.sample_batch(x, 4000, seed=5)
+    if of is not None:
+        values = np.stack([of(theta) for theta in values])
+    error = (trained.mean(x, seed=7, of=of) - values.mean(axis=1)) / values.std(axis=1)
+    assert error.shape == (30, 9 if of is None else 13)
+    assert (np.mean(error**2, axis=0) < 1 / 500 + 2 / 4000).all()
 
 
 def test_training_is_reproducible_and_leaves_global_state_alone(capsys, recwarn):

@@ -38,28 +38,6 @@ MAX_COMPONENTS = 100  # of the principal components that the embedding sees
 SAMPLES_AT_ONCE = 20_000  # bounds the memory of sampling; the samples depend on it
 TRAIN, VALIDATION, TEST = range(3)  # streams of random numbers within a seed
 
-# How large chapter 4 is at each tier: simulations and epochs of training, and of a second training
-# at the size of the published study; test simulations, and samples of the posterior for each.
-NPE_SIZES = {
-    "smoke": {"n": 200, "epochs": 2, "n_few": 100, "epochs_few": 2, "n_test": 100, "n_samples": 30},
-    "fast": {
-        "n": 10_000,
-        "epochs": 10,
-        "n_few": 1000,
-        "epochs_few": 40,
-        "n_test": 300,
-        "n_samples": 150,
-    },
-    "paper": {
-        "n": 200_000,
-        "epochs": 40,
-        "n_few": 1000,
-        "epochs_few": 40,
-        "n_test": 1000,
-        "n_samples": 1000,
-    },
-}
-
 
 class Embedding(nn.Module):
     """From a response (..., n_times) in mV to the context of the flow (..., n_out).

@@ -61,6 +61,15 @@ SIZES = {
     "paper": Size(1000, 2000, 50, 3, 5, (0.0, 0.1, 0.5, 1.0, 10.0, 100.0, 1e3, 1e4, 1e6)),
 }
 
+# The same for NPE's own chapter: simulations and epochs of training, and of a second training at
+# the size of the published study; test simulations, and samples of the posterior for each.
+_FEW = {"n_few": 1000, "epochs_few": 40}
+NPE_SIZES = {
+    "smoke": {"n": 200, "epochs": 2, "n_few": 100, "epochs_few": 2, "n_test": 100, "n_samples": 30},
+    "fast": {"n": 10_000, "epochs": 10, **_FEW, "n_test": 300, "n_samples": 150},
+    "paper": {"n": 100_000, "epochs": 20, **_FEW, "n_test": 500, "n_samples": 200},
+}
+
 
 def grid(
     tier,

@@ -440,7 +440,7 @@ def _scales(evidence, convention):
     fitted = pearson.value.mean()
     return [
         Finding(
-            "observations for which fitting takes the simulations of one training",
+            "observations until fitting has simulated as much as one training",
             n / mean,
             n / high,
             n / low,
@@ -643,7 +643,7 @@ def read(root, tier, seed=study.SEED):
 def summary(entries):
     """The ledger as a short DataFrame: claim, verdict, a column per convention, shown.
 
-    For each convention the finding that decides: its value, its interval and its name.
+    For each convention the finding that decides: value, interval, name and what the claim asks.
     """
     rows = []
     for entry in entries:
@@ -660,18 +660,13 @@ def findings_table(entries):
     for entry in entries:
         for name, part in entry["conventions"].items():
             for finding in part["findings"]:
-                asked = [
-                    f"{word} {finding[word]:g}"
-                    for word in ("above", "below")
-                    if finding[word] is not None
-                ]
                 rows.append(
                     {
                         "claim": entry["id"],
                         "convention": name,
                         "finding": finding["name"],
                         "value": _numbers(finding),
-                        "asked": "".join(asked),
+                        "asked": _asked(finding),
                         "outcome": finding["outcome"] or "",
                     }
                 )
@@ -680,7 +675,14 @@ def findings_table(entries):
 
 
 def _text(finding):
-    return f"{_numbers(finding)} {finding['name']}"
+    asked = _asked(finding)
+    return f"{_numbers(finding)} {finding['name']}" + (f"; asked: {asked}" if asked else "")
+
+
+def _asked(finding):
+    """What a claim asks of a finding, such as "above 0.7"; empty where it is only reported."""
+    words = [word for word in ("above", "below") if finding[word] is not None]
+    return "".join(f"{word} {finding[word]:g}" for word in words)
 
 
 def _numbers(finding):

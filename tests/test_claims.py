@@ -399,24 +399,43 @@ def committed():
     return json.loads(path.read_text())
 
 
-def test_committed_verdicts_follow_from_the_committed_numbers(committed):
+def check_that_verdicts_follow(entries, tier):
+    """Every outcome again from the numbers beside it, and every verdict from the outcomes."""
     fields = claims.Finding.__dataclass_fields__
-    for entry in committed:
-        assert entry["tier"] == "paper"
-        assert entry["tolerance"] == 0.0
+    order = (claims.FAILS, claims.OPEN, claims.HOLDS)
+    for entry in entries:
+        assert (entry["tier"], entry["tolerance"]) == (tier, claims.TOLERANCES[tier])
         outcomes = {}
         for name, part in entry["conventions"].items():
             outcomes[name] = part["outcome"]
             found = [
-                claims.Finding(**{key: finding[key] for key in fields}).outcome(0.0)
+                claims.Finding(**{key: finding[key] for key in fields}).outcome(entry["tolerance"])
                 for finding in part["findings"]
             ]
             assert found == [finding["outcome"] for finding in part["findings"]]
-            judging = {outcome for outcome in found if outcome}
             if part["outcome"] != claims.UNTESTABLE:
-                order = (claims.FAILS, claims.OPEN, claims.HOLDS)
+                judging = [outcome for outcome in found if outcome]
                 assert part["outcome"] == min(judging, key=order.index)
         assert entry["verdict"] == claims.verdict(outcomes)
+
+
+def test_committed_verdicts_follow_from_the_committed_numbers(committed):
+    check_that_verdicts_follow(committed, "paper")
+
+
+def test_the_fast_tier_is_judged_by_the_same_code_with_a_tolerance():
+    if not list((ROOT / "results" / "fast" / "fitting").glob("*/record.json")):
+        pytest.skip("the fast tier is not stored: python -m jrlib.claims --tier fast")
+    found = claims.collect(Store(ROOT / "results", "fast"))
+    check_that_verdicts_follow(claims.ledger(found, "fast"), "fast")
+
+
+def test_the_check_of_verdicts_notices_a_changed_number(holding):
+    entries = json.loads(json.dumps(claims.ledger(holding, "paper")))
+    check_that_verdicts_follow(entries, "paper")
+    entries[0]["conventions"]["CLASSIC"]["findings"][0]["low"] = 0.5
+    with pytest.raises(AssertionError):
+        check_that_verdicts_follow(entries, "paper")
 
 
 def test_the_committed_ledger_follows_from_the_stored_results(committed):

@@ -205,7 +205,6 @@ def draw_quality(scores, means):
     for row in rows:
         axes[row[0]].set_ylabel(label, fontsize=8.5)
     axes["mean"].set_xlabel("above: noise factor; below: signal-to-noise ratio (dB)", fontsize=8.5)
-    fig.canvas.draw()  # settles the heights that the labels need
     label_lines(axes["mean"])
     for text in axes["mean"].texts:
         text.set_in_layout(False)  # there is an empty panel for them
@@ -214,6 +213,7 @@ def draw_quality(scores, means):
 
 def label_lines(axes):
     """Write each labelled line's label right of its last point, in its colour, without overlap."""
+    axes.figure.draw_without_rendering()  # settles how high the axes are
     ends = {}
     for line in axes.lines:
         points = np.column_stack([line.get_xdata(), line.get_ydata()]).astype(float)

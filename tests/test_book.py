@@ -84,8 +84,14 @@ def test_notebook_begins_with_its_title_and_has_the_parameters(name):
     assert len(tagged) == 1
     parameters = papermill.inspect_notebook(str(BOOK / f"{name}.ipynb"))
     assert {"tier", "seed", "newer_than"} <= parameters.keys()
-    assert parameters["tier"]["default"] == '"fast"'
+    assert parameters["tier"]["default"] in ('"fast"', '"paper"')
     assert parameters["newer_than"]["default"] == '""'
+
+
+def test_all_chapters_show_the_same_tier_and_seed():
+    shown = [papermill.inspect_notebook(str(BOOK / f"{name}.ipynb")) for name in CHAPTERS]
+    for name in ("tier", "seed"):
+        assert len({parameters[name]["default"] for parameters in shown}) == 1, name
 
 
 @pytest.mark.parametrize("name", CHAPTERS)
@@ -199,7 +205,9 @@ def test_pages_show_no_errors(pages):
 
 @pytest.mark.parametrize("name", CHAPTERS)
 def test_numbers_in_the_prose_were_filled_in(pages, name):
-    prose = [cell.source for cell in read(name).cells if cell.cell_type == "markdown"]
+    notebook = read(name)
+    prose = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+    prose += [cell.metadata.mystnb.figure.caption for cell in figure_cells(notebook)]
     expected = sum(len(re.findall(r"\{glue:text\}`", text)) for text in prose)
     numbers = content(pages[f"{name}.html"]).select("span.pasted-text")
     assert len(numbers) == expected

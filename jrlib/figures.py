@@ -96,7 +96,8 @@ def table(frame, name, caption, formats=None):
     caption : plain text or HTML
     formats : column -> format such as "{:.2f}", or function; missing values are left blank
 
-    The first column stays in view when a narrow page makes the table scroll sideways.
+    The caption and the first column stay in view when a narrow page makes the table scroll
+    sideways.
     """
     shown = frame.astype(object).rename_axis(columns=None)
     for column, form in (formats or {}).items():
@@ -106,6 +107,7 @@ def table(frame, name, caption, formats=None):
     stays = "position: sticky; left: 0; background: var(--pst-color-background, Canvas)"
     body = re.sub(r"(<tr[^>]*>\s*<t[hd])>", rf'\1 style="{stays}">', body)
     head = body.index(">") + 1
+    caption = f'<div style="position: sticky; left: 0; max-width: 88vw">{caption}</div>'
     return HTML(f"{body[:head]}\n  <caption>{caption}</caption>{body[head:]}")
 
 

@@ -22,7 +22,7 @@ from jrlib.training import fit, predict
 
 TRAIN, VALIDATION, TEST = range(3)  # streams of random numbers within a seed
 KEEP = ("scores", "estimates", "weights")  # each of them with those before it
-PATIENCE = 10  # epochs without a lower validation loss, after which a network stops
+PATIENCE = 10  # epochs without a lower validation loss, after which most networks stop
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,15 @@ class Method:
     kind : a name of `networks.NETWORKS` or `networks.BASELINES`, or "NPE"
     options : arguments of a network
     learning_rate : Adam's, from the public code; ours for the CNN-BiLSTM, which it lacks
+    patience : see `training.fit`. None for the vanilla LSTM, whose loss stands still for longer
+        than `PATIENCE` before it falls: it shall not lose because it was stopped.
     """
 
     label: str
     kind: str
     options: dict = field(default_factory=dict)
     learning_rate: float = 1e-3
+    patience: int | None = PATIENCE
 
     @property
     def is_network(self):
@@ -49,8 +52,8 @@ METHODS = {
     "EEGTransformer": Method("EEGTransformer", "EEGTransformer"),
     "EEGTransformer-time": Method("EEGTransformer, time", "EEGTransformer", {"tokens": "time"}),
     "CNNBiLSTM": Method("CNN-BiLSTM", "CNNBiLSTM", {}, 3e-3),
-    "VanillaLSTM": Method("vanilla LSTM", "VanillaLSTM", {}, 1e-2),
-    "VanillaLSTM-mean": Method("LSTM, mean", "VanillaLSTM", {"readout": "mean"}, 1e-2),
+    "VanillaLSTM": Method("vanilla LSTM", "VanillaLSTM", {}, 1e-2, None),
+    "VanillaLSTM-mean": Method("LSTM, mean", "VanillaLSTM", {"readout": "mean"}, 1e-2, None),
     "NPE": Method("NPE", "NPE"),
     "MLP": Method("PCA + MLP", "MLPRegressor"),
     "Ridge": Method("PCA + ridge", "RidgeRegressor"),
@@ -143,7 +146,7 @@ def cell(convention, method, noise_factor, seed, n_simulations, n_test, epochs, 
     if made.is_network:
         sizes = train.n_channels, train.n_times, train.theta.shape[1]
         model = build_network(made.kind, *sizes, seed=seed, **made.options)
-        options = {"epochs": epochs, "patience": PATIENCE, "progress": False}
+        options = {"epochs": epochs, "patience": made.patience, "progress": False}
         options["learning_rate"] = made.learning_rate
         history = fit(model, train, validation, **settings, **options).drop(columns="seconds")
         weights = {name: tensor.numpy() for name, tensor in model.state_dict().items()}

@@ -13,7 +13,6 @@ import torch
 from jrlib import metrics, reference, sensitivity
 from jrlib.comparison import (
     METHODS,
-    PATIENCE,
     VALIDATION,
     estimate,
     test_set,
@@ -148,7 +147,7 @@ def read_out(convention, until, noise_factor, seed, n_simulations, n_test, epoch
         noise_factor=noise_factor,
         seed=seed,
         epochs=epochs,
-        patience=PATIENCE,
+        patience=METHODS["VanillaLSTM"].patience,
         learning_rate=made.learning_rate,
         progress=False,
     )

@@ -147,7 +147,7 @@ def read_out(convention, until, noise_factor, seed, n_simulations, n_test, epoch
         noise_factor=noise_factor,
         seed=seed,
         epochs=epochs,
-        patience=METHODS["VanillaLSTM"].patience,
+        patience=made.patience,
         learning_rate=made.learning_rate,
         progress=False,
     )

@@ -103,7 +103,7 @@ def grid(
             "n_test": size.n_test,
             "epochs": size.epochs,
             "variant": variant,
-            "keep": _keep(variant, noise_factor, repeat),
+            "keep": _keep(convention, variant, noise_factor, repeat),
         }
         for repeat in range(max(size.n_seeds, size.n_seeds_cheap))
         for convention in conventions
@@ -120,16 +120,24 @@ def variant_grid(tier, seed, variant):
     return grid(tier, seed, variant=variant, **options)
 
 
-def _keep(variant, noise_factor, repeat):
-    """Weights take megabytes: they are kept once for every method and convention."""
+def tabulated_grid(tier, seed):
+    """The same in the third convention, TABULATED, at one noise level, for what takes seconds."""
+    cheap = [name for name, method in METHODS.items() if not method.is_network]
+    options = {"methods": cheap, "noise_factors": [RECORDED]}
+    return grid(tier, seed, conventions=("TABULATED",), **options)
+
+
+def _keep(convention, variant, noise_factor, repeat):
+    """Weights take megabytes: kept once for every method in the conventions that are compared."""
     if variant.startswith("published"):
         return "estimates"
-    return "weights" if (variant, noise_factor, repeat) == ("standard", RECORDED, 0) else "scores"
+    recorded = (variant, noise_factor, repeat) == ("standard", RECORDED, 0)
+    return "weights" if recorded and convention in CONVENTIONS else "scores"
 
 
 def everything(tier, seed):
-    """The configurations of the grid and of all variants of a tier, the first seed's first."""
-    configs = grid(tier, seed)
+    """The configurations of all grids of a tier, the first seed's first."""
+    configs = grid(tier, seed) + tabulated_grid(tier, seed)
     for variant in SIZES[tier].variants:
         configs += variant_grid(tier, seed, variant)
     return sorted(configs, key=lambda config: config["seed"])

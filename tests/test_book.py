@@ -84,7 +84,7 @@ def test_notebook_begins_with_its_title_and_has_the_parameters(name):
     assert len(tagged) == 1
     parameters = papermill.inspect_notebook(str(BOOK / f"{name}.ipynb"))
     assert {"tier", "seed", "newer_than"} <= parameters.keys()
-    assert parameters["tier"]["default"] in ('"fast"', '"paper"')
+    assert parameters["tier"]["default"] == '"paper"'
     assert parameters["newer_than"]["default"] == '""'
 
 

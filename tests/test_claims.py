@@ -384,11 +384,11 @@ def test_missing_cells_are_named_with_the_command_that_computes_them(tmp_path, c
 def test_a_ledger_is_written_whole_and_read_back(tmp_path, holding, monkeypatch):
     entries = claims.ledger(holding, "paper")
     claims.write(tmp_path / "claims.json", entries)
-    assert claims.read(tmp_path, "fast") == entries
+    assert claims.read(tmp_path, "paper") == entries
     monkeypatch.setattr(Path, "write_text", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         claims.write(tmp_path / "claims.json", [])
-    assert claims.read(tmp_path, "fast") == entries
+    assert claims.read(tmp_path, "paper") == entries
 
 
 @pytest.fixture(scope="module")
@@ -423,33 +423,10 @@ def test_committed_verdicts_follow_from_the_committed_numbers(committed):
     check_that_verdicts_follow(committed, "paper")
 
 
-def test_the_fast_tier_is_judged_by_the_same_code_with_a_tolerance():
-    if not list((ROOT / "results" / "fast" / "fitting").glob("*/record.json")):
-        pytest.skip("the fast tier is not stored: python -m jrlib.claims --tier fast")
-    found = claims.collect(Store(ROOT / "results", "fast"))
-    check_that_verdicts_follow(claims.ledger(found, "fast"), "fast")
-
-
-def test_the_check_of_verdicts_notices_a_changed_number(holding):
-    entries = json.loads(json.dumps(claims.ledger(holding, "paper")))
-    check_that_verdicts_follow(entries, "paper")
-    entries[0]["conventions"]["CLASSIC"]["findings"][0]["low"] = 0.5
-    with pytest.raises(AssertionError):
-        check_that_verdicts_follow(entries, "paper")
-
-
-def test_the_committed_ledger_follows_from_the_stored_results(committed):
-    seed = min(committed[0]["seeds"])
-    again = claims.ledger(claims.collect(Store(ROOT / "results", "paper"), seed), "paper")
-    assert len(again) == len(committed)
-    for ours, theirs in zip(again, committed, strict=True):
-        assert {k: v for k, v in ours.items() if k != "conventions"} == {
-            k: v for k, v in theirs.items() if k != "conventions"
-        }
-        for name, part in ours["conventions"].items():
-            stored = theirs["conventions"][name]
-            assert part["outcome"] == stored["outcome"]
-            for one, other in zip(part["findings"], stored["findings"], strict=True):
-                assert one["name"] == other["name"]
-                for key in ("value", "low", "high"):
-                    assert one[key] == pytest.approx(other[key], rel=1e-3, abs=1e-3)
+def test_a_small_tier_is_judged_by_the_same_code_with_a_tolerance():
+    """`make test` has run every chapter at smoke size before, so its cells are stored then."""
+    try:
+        found = claims.collect(Store(ROOT / "results", "smoke"))
+    except LookupError:
+        pytest.skip("the smoke tier is not stored: python book/chapters.py --tier smoke")
+    check_that_verdicts_follow(claims.ledger(found, "smoke"), "smoke")

@@ -132,6 +132,15 @@ def both(thing):
     return dict.fromkeys(study.CONVENTIONS, thing)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _three_seeds():
+    """A paper tier of three seeds and a few levels, whatever its size is by now."""
+    with pytest.MonkeyPatch.context() as patch:
+        size = study.Size(1000, 2000, 50, 3, 5, (0.0, 0.1, 0.5, 1.0, 10.0, 100.0, 1e3, 1e4, 1e6))
+        patch.setitem(study.SIZES, "paper", size)
+        yield
+
+
 @pytest.fixture(scope="module")
 def holding():
     return claims.gather(*cells(), both(SENSITIVITY), both(fits()))

@@ -81,6 +81,7 @@ def small(monkeypatch, tmp_path):
     monkeypatch.setattr(study, "METHODS", {name: METHODS[name] for name in CHEAP["methods"]})
     grid = study.grid
     monkeypatch.setattr(study, "grid", lambda tier, seed: grid(tier, seed, **CHEAP))
+    monkeypatch.setattr(study, "tabulated_grid", lambda tier, seed: [])
     return tmp_path
 
 

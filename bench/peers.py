@@ -145,45 +145,45 @@ def equations(xp, theta):
     return f
 
 
-def jax_rk4(n, dtype):
+def jax_equations(n, dtype):
+    """JAX, set up for both types, and the right-hand side of n columns in one of them."""
     import jax
     import jax.numpy as jnp
 
     jax.config.update("jax_enable_x64", True)
-    theta = [jnp.asarray(row, dtype) for row in columns(n).T]
+    return jax, equations(jnp, [jnp.asarray(row, dtype) for row in columns(n).T])
+
+
+def jax_rk4(n, dtype):
+    jax, f = jax_equations(n, dtype)
 
     @partial(jax.jit, static_argnums=0)
     def integrate(dt):
-        f = equations(jnp, theta)
-
         def sample(y, _):
             after = jax.lax.fori_loop(0, every(dt), lambda i, y: rk4(f, y, dt), y)
             return after, y[:, 1] - y[:, 2]
 
-        return jax.lax.scan(sample, jnp.zeros((n, 6), dtype), None, round(DURATION * RATE))[1].T
+        start = jax.numpy.zeros((n, 6), dtype)
+        return jax.lax.scan(sample, start, None, round(DURATION * RATE))[1].T
 
     return lambda dt: np.asarray(integrate(dt))
 
 
 def diffrax_heun(n, dtype):
     import diffrax
-    import jax
-    import jax.numpy as jnp
 
-    jax.config.update("jax_enable_x64", True)
-    theta = [jnp.asarray(row, dtype) for row in columns(n).T]
+    jax, f = jax_equations(n, dtype)
 
     @partial(jax.jit, static_argnums=0)
     def integrate(dt):
-        f = equations(jnp, theta)
-        times = jnp.arange(round(DURATION * RATE), dtype=dtype) / RATE
+        times = jax.numpy.arange(round(DURATION * RATE), dtype=dtype) / RATE
         solution = diffrax.diffeqsolve(
             diffrax.ODETerm(lambda t, y, args: f(y)),
             diffrax.Heun(),
             t0=0.0,
             t1=DURATION,
             dt0=dt,
-            y0=jnp.zeros((n, 6), dtype),
+            y0=jax.numpy.zeros((n, 6), dtype),
             saveat=diffrax.SaveAt(ts=times, fn=lambda t, y, args: y[:, 1] - y[:, 2]),
             max_steps=n_steps(dt) + 16,
         )

@@ -43,7 +43,7 @@ class Size:
     epochs : of the networks, at most
     n_seeds, n_seeds_cheap : trainings of a network, and of a method that takes seconds
     noise_factors : of the grid
-    variants : whether the variants are computed as well
+    variants : names of `VARIED` that are computed as well
     """
 
     n_simulations: int
@@ -58,6 +58,7 @@ class Size:
 SIZES = {
     "smoke": Size(100, 40, 2, 1, 1, (1.0,), ("published",)),
     "fast": Size(400, 500, 12, 2, 2, (1.0, 1e4, 1e6), ("published",)),
+    # What is computed so far. To come: 3 and 5 seeds; factors 0.1, 0.5, 10, 100, 1e3; all variants.
     "paper": Size(1000, 2000, 50, 1, 1, (0.0, 1.0, 1e4, 1e6), ("published", "published-same")),
 }
 

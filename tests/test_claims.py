@@ -105,9 +105,10 @@ SENSITIVITY = pd.DataFrame(
 def cells(change=lambda convention, method, factor, parameter, value: value, half=0.01):
     """Configurations and results of a grid of three seeds; `change` sets single correlations."""
     configs, results = [], []
-    for config in study.grid("paper", 0, methods=claims.ALL, noise_factors=FACTORS):
-        if config["seed"] > 2:
-            continue
+    grids = (study.grid("paper", i, methods=claims.ALL, noise_factors=FACTORS) for i in range(3))
+    for config in (
+        config for i, grid in enumerate(grids) for config in grid if config["seed"] == i
+    ):
         where = config["convention"], config["method"], config["noise_factor"]
         loss = (0.05 if config["method"] == "EEGTransformer" else 0.3) * (where[2] > 1)
         rows = []
@@ -130,15 +131,6 @@ def fits(simulations=400, explained=1.0, n=20):
 
 def both(thing):
     return dict.fromkeys(study.CONVENTIONS, thing)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _three_seeds():
-    """A paper tier of three seeds and a few levels, whatever its size is by now."""
-    with pytest.MonkeyPatch.context() as patch:
-        size = study.Size(1000, 2000, 50, 3, 5, (0.0, 0.1, 0.5, 1.0, 10.0, 100.0, 1e3, 1e4, 1e6))
-        patch.setitem(study.SIZES, "paper", size)
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -248,9 +248,10 @@ def test_the_kernel_is_packed(dtype, monkeypatch):
     count = {
         name: len(re.findall(rf"\bv{name}{suffix}\b", assembly)) for name in ("div", "min", "max")
     }
-    # The three methods have 12, 6 and 3 logistic functions, none of them scalar.
-    assert min(count.values()) >= 21
-    assert len(re.findall(rf"\bvfn?m(?:add|sub)\d+{suffix}\b", assembly)) > 150
+    # The three methods have 12, 6 and 3 logistic functions, none of them scalar; the first stage of
+    # two of them may be the same code.
+    assert min(count.values()) >= 18
+    assert len(re.findall(rf"\bvfn?m(?:add|sub)\d+{suffix}\b", assembly)) > 7 * 18
     assert not re.findall(rf"\bvmin{suffix.replace('p', 's')}\b", assembly)
 
 

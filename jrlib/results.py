@@ -7,18 +7,10 @@ stored result is used when its configuration is exactly the one asked for. When 
 it has changed since, it is still used, and `Store.provenance` says so.
 """
 
-import ast
 import contextlib
 import hashlib
-import importlib.metadata
-import importlib.util
-import inspect
 import json
-import os
-import platform
 import shutil
-import subprocess
-import sys
 import time
 import uuid
 import warnings
@@ -32,8 +24,9 @@ import pandas as pd
 import safetensors.numpy
 from tqdm import tqdm
 
+from jrlib.provenance import commit, environment, fingerprint
+
 TIERS = ("smoke", "fast", "paper")
-PACKAGES = ("jrlib", "numpy", "scipy", "numba", "mne", "torch", "sbi", "scikit-learn")
 
 
 @dataclass(frozen=True)
@@ -211,8 +204,8 @@ def _compute(i, name, function, config):
         "wall_seconds": round(time.perf_counter() - start, 3),
         "cpu_seconds": round(time.process_time() - cpu, 3),
         "code": fingerprint(function),
-        "commit": _commit(),
-        **_environment(),
+        "commit": commit(),
+        **environment(),
     }
     return i, result, record
 
@@ -255,85 +248,6 @@ def _read(folder):
 
 def _checksum(path):
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def fingerprint(function):
-    """Hash of the code behind a function: its module and the modules of its package it imports.
-
-    Taken over the syntax trees without docstrings, so comments and layout do not count, nor does
-    this module, which keeps results and makes none.
-    """
-    package = function.__module__.split(".")[0]
-    waiting, seen = [function.__module__], {}
-    while waiting:
-        module = waiting.pop()
-        known = module == __name__ or module in seen
-        spec = None if known else importlib.util.find_spec(module)
-        if spec is None or not spec.origin or not spec.origin.endswith(".py"):
-            continue
-        tree = ast.parse(Path(spec.origin).read_text())
-        if module != package:  # the package's own __init__ only re-exports
-            seen[module] = hashlib.sha256(_code(tree).encode()).hexdigest()
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-            else:
-                continue
-            waiting += [name for name in names if name.startswith(f"{package}.") and _found(name)]
-    return hashlib.sha256(json.dumps(seen, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _found(module):
-    try:
-        return importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:
-        return False
-
-
-def _code(tree):
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
-            text = getattr(body[0].value, "value", None)
-            if isinstance(text, str):
-                del body[0]
-    return ast.dump(tree)
-
-
-def _commit():
-    """The commit of the checkout that this file lies in, "+" for changed files; "" outside one."""
-    here = Path(inspect.getfile(_commit)).parent
-    try:
-        git = ["git", "-C", str(here)]
-        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True)
-        changes = subprocess.run(
-            [*git, "status", "--porcelain", "--", "."], capture_output=True, text=True
-        )
-    except OSError:
-        return ""
-    return commit.stdout.strip() + ("+" if changes.stdout.strip() else "")
-
-
-def _environment():
-    """Versions, processor and system, for the record."""
-    versions = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            versions[package] = "not installed"
-    processor = platform.processor()
-    if sys.platform == "linux":
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-        processor = models[0] if models else processor
-    return {
-        "versions": versions,
-        "processor": f"{processor or platform.machine()}, {os.cpu_count()} cores",
-        "system": f"{platform.system()} {platform.machine()}",
-    }
 
 
 def write_manifest(root):

@@ -22,6 +22,7 @@ import joblib
 import numpy as np
 import pandas as pd
 import safetensors.numpy
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from jrlib.provenance import commit, environment, fingerprint
@@ -193,7 +194,8 @@ def _dask_workers(address):
 def _compute(i, name, function, config):
     """Run function(**config); returns i, its `Result` and the record of how it was made."""
     start, cpu = time.perf_counter(), time.process_time()
-    result = function(**config)
+    with threadpool_limits(1):  # sums are rounded another way on another number of threads
+        result = function(**config)
     if not isinstance(result, Result):
         raise TypeError(f"{function.__qualname__} returned {type(result).__name__}, not a Result")
     record = {

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from jrlib import results
 from jrlib.results import CorruptResultWarning, Result, Store
@@ -140,6 +141,18 @@ def test_provenance_says_when_code_has_changed(tmp_path, monkeypatch):
     store = Store(tmp_path, "fast")
     store.get("square", square, {"x": 1.0})
     assert "code changed" in store.provenance()["note"][0]
+
+
+def blas_threads():
+    np.linalg.eigvalsh(np.eye(3))
+    return Result(values={"threads": [pool["num_threads"] for pool in threadpool_info()]})
+
+
+def test_the_number_of_threads_is_always_the_same(tmp_path):
+    """Sums over several threads are rounded otherwise, and training makes much of a last bit."""
+    with threadpool_limits(2):
+        result = Store(tmp_path, "fast").get("threads", blas_threads, {})
+        assert set(result.values["threads"]) == {1}
 
 
 def test_side_by_side_gives_the_same_as_one_by_one(tmp_path):

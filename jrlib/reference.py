@@ -222,6 +222,40 @@ def conditional_means(products, prior=None):
     Raises ValueError for another prior, and for products that it cannot give, naming the row.
     """
     prior = Prior() if prior is None else prior
+    start, stop = _interval(products, prior)
+    bad = np.flatnonzero(~(start <= stop))
+    if len(bad):
+        raise ValueError(
+            f"products: {np.asarray(products)[bad[0]]} in row {bad[0]} come from no parameters "
+            f"within the prior's ranges"
+        )
+    couplings, probabilities, _ = _couplings(products, prior)
+    factors = products / couplings[..., np.newaxis]  # (NODES, n, 4)
+    return np.einsum("mn,mnk->nk", probabilities, np.dstack([factors, couplings]))
+
+
+def log_prior_of_products(products, prior=None):
+    """Log prior density (n,) of the logarithms of C a_1..C a_4, from (n, 4).
+
+    The integral over C of the density in `conditional_means`; -inf for products that cannot be.
+    """
+    prior = Prior() if prior is None else prior
+    start, stop = _interval(products, prior)
+    _, _, log_density = _couplings(products, prior)
+    return np.where(start < stop, log_density, -np.inf)
+
+
+def draw_coupling(products, rng, prior=None):
+    """Draw C (n,) from its density given C a_1..C a_4 (n, 4), with the numpy Generator `rng`."""
+    couplings, probabilities, _ = _couplings(products, Prior() if prior is None else prior)
+    cumulated = np.cumsum(probabilities, axis=0) - 0.5 * probabilities
+    luck = rng.random(couplings.shape[1])
+    rows = zip(luck, cumulated.T, couplings.T, strict=True)
+    return np.array([np.interp(u, below, nodes) for u, below, nodes in rows])
+
+
+def _interval(products, prior):
+    """Smallest and largest C (n,) that leave C and all a_k within the prior's ranges."""
     low, high = prior.low[4:], prior.high[4:]
     if (prior.kind == "normal" and not prior.truncated) or not (low > 0).all():
         raise ValueError("prior: expected one that is cut at positive ranges")
@@ -229,20 +263,27 @@ def conditional_means(products, prior=None):
     if products.ndim != 2 or products.shape[1] != 4:
         raise ValueError(f"products: got shape {products.shape}, expected (n, 4)")
     start = np.maximum((products / high[:4]).max(axis=1), low[4])
-    stop = np.minimum((products / low[:4]).min(axis=1), high[4])
-    bad = np.flatnonzero(~(start <= stop))
-    if len(bad):
-        raise ValueError(
-            f"products: {products[bad[0]]} in row {bad[0]} come from no parameters within the "
-            f"prior's ranges"
-        )
+    return start, np.minimum((products / low[:4]).min(axis=1), high[4])
+
+
+def _couplings(products, prior):
+    """Gauss-Legendre nodes of C given products (n, 4), (NODES, n), and their probabilities.
+
+    Also the log density (n,) of the logarithms of the products, the integral over C.
+    """
+    start, stop = _interval(products, prior)
+    low, high = prior.low[4:], prior.high[4:]
     nodes, weights = np.polynomial.legendre.leggauss(NODES)
     couplings = start + (stop - start) * (nodes[:, np.newaxis] + 1.0) / 2.0  # (NODES, n)
     theta = np.tile(prior.mean, (*couplings.shape, 1))
-    theta[..., 8] = couplings
     # Rounding may carry a value at the interval's end out of its range.
+    theta[..., 8] = np.clip(couplings, low[4], high[4])
     theta[..., 4:8] = np.clip(products / couplings[..., np.newaxis], low[:4], high[:4])
     density = prior.log_prob(theta.reshape(-1, 9)).reshape(couplings.shape)
     density = density - 4.0 * np.log(couplings)  # d a_k = d p_k / C, for each of the four
-    density = np.exp(density - density.max(axis=0)) * weights[:, np.newaxis]
-    return np.einsum("mn,mnk->nk", density / density.sum(axis=0), theta[..., 4:])
+    top = density.max(axis=0)
+    mass = np.exp(density - top) * weights[:, np.newaxis]
+    total = mass.sum(axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        log_density = top + np.log(total * (stop - start) / 2.0) + np.log(products).sum(axis=1)
+    return couplings, mass / total, log_density

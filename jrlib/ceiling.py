@@ -5,24 +5,29 @@ training, by randomize-then-optimize (`rto`). Its mean is the estimate of least 
 method whatsoever correlates better with the truth, on average over the prior.
 """
 
+import argparse
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.stats import chi2
 
-from jrlib import rto
+from jrlib import metrics, rto, study
 from jrlib.comparison import TEST, observations, test_set
-from jrlib.parameters import Prior, quantities
+from jrlib.parameters import QUANTITY_NAMES, Prior, quantities
 from jrlib.reference import (
     Likelihood,
     conditional_means,
     draw_coupling,
     log_prior_of_products,
 )
-from jrlib.results import Result
+from jrlib.results import TIERS, Result, Store, write_manifest
 
 N_BANK = 2000  # simulations of the prior from which descents start
-N_STARTS = 12
+N_STARTS, N_ATTEMPTS = 12, 4  # descents side by side, and how often at most
+CHANCE = 1e-6  # of a deviance so large, which says that the mode was missed
 HEAT = (0.1, 0.01, 1e-3)  # parts of the response to which the data are first to be met
 SAME = 0.05  # distance between two ends of descents, in prior standard deviations
 DEEP = 20.0  # of the deviance above the lowest, where another end is no mode that matters
@@ -30,7 +35,24 @@ DEEP = 20.0  # of the deviance above the lowest, where another end is no mode th
 ENOUGH, LARGEST = 100.0, 0.05
 MORE = 6  # times `n_draws`, at most
 N_RANKED = 99  # equal draws of each posterior that are kept, and among which the truth is ranked
-N_TEST = 2000  # size of the test set whose first observations are used
+NAME = "ceiling"  # of the results in the store
+BLOCK = 20  # observations in a cell
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large the ceiling's computation is: observations a cell, draws, levels of noise."""
+
+    n: int
+    n_draws: int
+    noise_factors: tuple
+
+
+SIZES = {
+    "smoke": Size(6, 60, (1e4,)),
+    "fast": Size(20, 400, (1.0, 1e6)),
+    "paper": Size(200, 1000, (1.0, 1e2, 1e4, 1e6)),
+}
 
 
 @dataclass(frozen=True)
@@ -59,14 +81,16 @@ class ReferencePosterior:
     def accepted(self):
         """Whether R-hat, the effective number of draws and the largest weight are good enough."""
         return bool(
-            self.rhat <= rto.R_HAT
+            self.n_modes == 1
+            and self.rhat <= rto.R_HAT
             and self.ess >= ENOUGH
             and self.weights.max() <= LARGEST
-            and self.n_modes == 1
         )
 
     def sample(self, n, rng):
-        """n equal draws (n, 9), with the numpy Generator `rng`."""
+        """n equal draws (n, 9), with the numpy Generator `rng`; NaN where there are none."""
+        if not len(self.theta):
+            return np.full((n, 9), np.nan)
         return self.theta[rng.choice(len(self.theta), n, p=self.weights)]
 
 
@@ -89,6 +113,8 @@ class Reference:
         self._centre, self._root = logs.mean(axis=0), np.linalg.cholesky(np.cov(logs.T))
         self._bank = rng.standard_normal((N_BANK, 8))
         self._responses = self._respond(self._bank)
+        # |residuals|^2 at the truth has a chi-square distribution; beyond this the mode is missed.
+        self._explained = chi2.isf(CHANCE, likelihood.rank + 8)
         self.n_simulations = 0
 
     def products(self, points):
@@ -118,18 +144,44 @@ class Reference:
         """
         target = self.likelihood.whiten(observed)
         self.n_simulations = 0
-        distance = np.sum((self._responses - target) ** 2, axis=1)
-        ends = self._bank[np.argsort(distance)[:N_STARTS]]
-        size = np.sqrt(np.mean(target**2))
-        for part in HEAT:
-            if part * size > 1.0:
-                roughly = self._residual(target, 1.0 / (part * size))
-                ends = rto.minimize(roughly, ends, iterations=15).points
+        mode = self._mode(target)
+        if mode.costs.min() > self._explained:
+            return self._failure(mode)
         residual = self._residual(target)
-        mode = rto.minimize(residual, ends)
         options = {"most": most, "correction": self._correction}
         draws = rto.sample(residual, mode, n, rng, **options)
-        return self._summary(draws, mode, rng)
+        return self._summary(draws, mode, rng) if draws.ess > 0 else self._failure(mode)
+
+    def _mode(self, target):
+        """The `rto.Minimum` of descents to the whitened data, with more starts while none fits."""
+        nearest = np.argsort(np.sum((self._responses - target) ** 2, axis=1))
+        size = np.sqrt(np.mean(target**2))
+        best = None
+        for attempt in range(N_ATTEMPTS):
+            ends = self._bank[nearest[attempt * N_STARTS : (attempt + 1) * N_STARTS]]
+            for part in HEAT:
+                if part * size > 1.0:
+                    roughly = self._residual(target, 1.0 / (part * size))
+                    ends = rto.minimize(roughly, ends, iterations=15).points
+            mode = rto.minimize(self._residual(target), ends)
+            if best is None or mode.costs.min() < best.costs.min():
+                best = mode
+            if best.costs.min() < self._explained:
+                break
+        return best
+
+    def spread(self, posterior):
+        """Standard deviations (8,) of a `ReferencePosterior` in these coordinates, or NaN."""
+        if not len(posterior.theta):
+            return np.full(8, np.nan)
+        points = self.points(posterior.theta)
+        deviation = points - posterior.weights @ points
+        return np.sqrt(posterior.weights @ deviation**2)
+
+    def bound(self, theta):
+        """Standard deviations (8,) of the linear model that is tangent at theta (1, 9)."""
+        _, slopes = rto.differentiate(self._respond, self.points(theta))
+        return np.sqrt(np.diag(np.linalg.inv(np.eye(8) + slopes[0].T @ slopes[0])))
 
     def _respond(self, points):
         """Whitened responses (n, rank) at points (n, 8)."""
@@ -147,6 +199,21 @@ class Reference:
         """Log prior of the products over the normal density that the residuals take for it."""
         log_prior = log_prior_of_products(self.products(points), self.prior)
         return log_prior + 0.5 * np.sum(points[:, 4:] ** 2, axis=1)
+
+    def _failure(self, mode):
+        """What stands for a posterior that could not be drawn from: no draws, NaN."""
+        nothing = np.full(len(QUANTITY_NAMES), np.nan)
+        return ReferencePosterior(
+            theta=np.empty((0, 9)),
+            weights=np.empty(0),
+            mean=nothing,
+            std=nothing,
+            deviance=float(mode.costs.min()),
+            n_modes=0,
+            n_simulations=self.n_simulations,
+            ess=0.0,
+            rhat=np.inf,
+        )
 
     def _summary(self, draws, mode, rng):
         best = mode.points[mode.best]
@@ -181,42 +248,140 @@ def _count(points):
     return len(kept)
 
 
-def cell(convention, noise_factor, first, n, n_draws, seed):
+def cell(convention, noise_factor, first, n, n_draws, n_test, seed):
     """Reference posteriors of test observations first..first + n - 1, as `comparison` has them.
 
     convention : name of a `Convention`; noise_factor : above 0
-    n_draws : of each posterior; seed : with the observation's number, of its random numbers
+    n_draws : of each posterior, at first; n_test : size of the test set
+    seed : of the random numbers, with the observation's number
 
     Returns a `Result`: the table "observations", a row each: number, accepted, ess, rhat, largest
-    (weight), n_modes, deviance, n_simulations; the arrays truth, mean, std (n, 13) of
-    `QUANTITY_NAMES`, ranks (n, 13), how many of `N_RANKED` equal draws lie below the truth, and
-    these draws (n, `N_RANKED`, 9).
+    (weight), n_modes, deviance, n_simulations; and arrays: truth, mean and std (n, 13) of
+    `QUANTITY_NAMES`; ranks (n, 13), how many of `N_RANKED` equal draws lie below the truth; these
+    draws (n, `N_RANKED`, 9); spread and bound (n, 8), the posterior's standard deviations in the
+    coordinates of `Reference`, and those that the Fisher information at the truth, the prior's
+    included, allows a linear model (Cramer-Rao).
     """
-    test = test_set(convention, N_TEST, "standard")
+    test = test_set(convention, n_test, "standard")
     observed = observations(test, noise_factor, seed=TEST)
     reference = Reference(Likelihood.of(test, noise_factor))
-    rows, arrays = [], {name: [] for name in ("truth", "mean", "std", "ranks", "draws")}
+    rows, arrays = [], []
     for number in range(first, first + n):
         rng = np.random.default_rng([seed, number])
         found = reference.posterior(observed[number], n_draws, rng, most=MORE * n_draws)
-        truth = quantities(test.theta[number : number + 1])[0]
-        draws = found.sample(N_RANKED, rng)
+        theta = test.theta[number : number + 1]
+        truth, drawn = quantities(theta)[0], found.sample(N_RANKED, rng)
+        drawn = np.hstack([drawn, drawn[:, 4:8] * drawn[:, 8:]])  # NaN for a failure, like all else
         rows.append(
             {
                 "number": number,
                 "accepted": found.accepted,
                 "ess": round(found.ess, 1),
                 "rhat": round(found.rhat, 5),
-                "largest": round(float(found.weights.max()), 5),
+                "largest": round(float(found.weights.max(initial=0.0)), 5),
                 "n_modes": found.n_modes,
                 "deviance": round(found.deviance, 3),
                 "n_simulations": found.n_simulations,
             }
         )
-        arrays["truth"].append(truth)
-        arrays["mean"].append(found.mean)
-        arrays["std"].append(found.std)
-        arrays["ranks"].append((quantities(draws) < truth).sum(axis=0))
-        arrays["draws"].append(draws)
-    stacked = {name: np.array(values, dtype=np.float32) for name, values in arrays.items()}
+        arrays.append(
+            {
+                "truth": truth,
+                "mean": found.mean,
+                "std": found.std,
+                "ranks": np.sum(drawn < truth, axis=0) if len(found.theta) else found.mean,
+                "draws": drawn[:, :9],
+                "spread": reference.spread(found),
+                "bound": reference.bound(theta),
+            }
+        )
+    stacked = {name: np.array([row[name] for row in arrays], np.float32) for name in arrays[0]}
     return Result({"observations": pd.DataFrame(rows)}, stacked)
+
+
+def grid(tier, seed):
+    """The configurations of `cell` at a tier; ValueError for an unknown one."""
+    if tier not in SIZES:
+        raise ValueError(f"tier: got {tier!r}, expected one of {', '.join(SIZES)}")
+    size = SIZES[tier]
+    return [
+        {
+            "convention": convention,
+            "noise_factor": noise_factor,
+            "first": first,
+            "n": min(BLOCK, size.n - first),
+            "n_draws": size.n_draws,
+            "n_test": study.SIZES[tier].n_test,
+            "seed": seed,
+        }
+        for first in range(0, size.n, BLOCK)
+        for convention in study.CONVENTIONS
+        for noise_factor in size.noise_factors
+    ]
+
+
+def gather(configs, cells):
+    """Cells put together: a dict (convention, noise_factor) -> (observations, arrays), see `cell`.
+
+    Where an observation is not accepted, its arrays are there all the same: the caller decides.
+    """
+    together = {}
+    for config, found in zip(configs, cells, strict=True):
+        key = config["convention"], config["noise_factor"]
+        together.setdefault(key, []).append(found)
+    return {
+        key: (
+            pd.concat([part.tables["observations"] for part in parts], ignore_index=True),
+            {
+                name: np.concatenate([part.arrays[name] for part in parts])
+                for name in parts[0].arrays
+            },
+        )
+        for key, parts in together.items()
+    }
+
+
+def scores(gathered):
+    """What the posterior means of accepted observations score: see `metrics.score`.
+
+    gathered : as from `gather`. Returns a DataFrame with the columns of `metrics.score`, convention
+    and noise_factor, and a further metric, "contraction": 1 - mean posterior variance over prior
+    variance, with an interval over the observations from the same resampling.
+    """
+    scale, frames = Prior().quantity_std, []
+    for (convention, noise_factor), (table, arrays) in gathered.items():
+        kept = table.accepted.to_numpy()
+        truth, mean = arrays["truth"][kept], arrays["mean"][kept]
+        frame = metrics.score(truth, mean, QUANTITY_NAMES, scale=scale)
+        variance = (arrays["std"][kept] / scale) ** 2
+        rows = np.random.default_rng(0).integers(len(variance), size=(1000, len(variance)))
+        low, high = np.quantile(1.0 - variance[rows].mean(axis=1), [0.025, 0.975], axis=0)
+        contraction = {
+            "parameter": QUANTITY_NAMES,
+            "metric": "contraction",
+            "value": 1.0 - variance.mean(axis=0),
+            "low": low,
+            "high": high,
+            "n": len(variance),
+        }
+        frame = pd.concat([frame, pd.DataFrame(contraction)], ignore_index=True)
+        frames.append(frame.assign(convention=convention, noise_factor=noise_factor))
+    return pd.concat(frames, ignore_index=True)
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(
+        prog="python -m jrlib.ceiling", description="Compute the reference posteriors of a tier."
+    )
+    parser.add_argument("--tier", default="fast", choices=TIERS)
+    parser.add_argument("--seed", default=study.SEED, type=int)
+    parser.add_argument("--results", default="results", type=Path, help="folder of the store")
+    parser.add_argument("--jobs", default=2, type=int, help="cells side by side")
+    chosen = parser.parse_args(arguments)
+    store = Store(chosen.results, chosen.tier)
+    store.get_many(NAME, cell, grid(chosen.tier, chosen.seed), n_jobs=chosen.jobs)
+    write_manifest(chosen.results)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

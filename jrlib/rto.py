@@ -246,8 +246,9 @@ def _weigh(parts, correction):
     for part in parts:
         target = -0.5 * part.costs + correction(part.points)
         densities = [np.log(len(p.points) / n) + p.log_density(part) for p in parts]
+        density = np.where(part.found, logsumexp(densities, axis=0), 0.0)
         targets.append(np.where(part.found, target, -np.inf))
-        weights.append(targets[-1] - logsumexp(densities, axis=0))
+        weights.append(targets[-1] - density)
     return np.concatenate(targets), np.concatenate(weights)
 
 

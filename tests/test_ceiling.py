@@ -108,3 +108,13 @@ def test_the_truth_takes_every_rank_as_often():
         ranks.append(((draws < truth).sum(axis=0) + rng.random(13)) / 100)
     for values in np.transpose(ranks):
         assert kstest(values, "uniform").pvalue > 1e-4
+
+
+def test_what_nothing_explains_is_a_failure_and_says_so():
+    likelihood, _, observed = observe("RELEASED", 1.0, 1, seed=9)
+    upside_down = -observed[0]
+    found = Reference(likelihood).posterior(upside_down, 20, np.random.default_rng(10))
+    assert not found.accepted
+    assert found.deviance > 10 * likelihood.rank
+    assert np.isnan(found.mean).all()
+    assert np.isnan(found.sample(5, np.random.default_rng(11))).all()

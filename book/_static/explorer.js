@@ -70,7 +70,7 @@ document.addEventListener("DOMContentLoaded", () => {
     if (size >= 1e-3 && size < 1e5) {
       return String(Number(value.toPrecision(digits))).replace("-", "−");
     }
-    const [mantissa, exponent] = value.toExponential(Math.max(0, digits - 2)).split("e");
+    const [mantissa, exponent] = value.toExponential(digits - 1).split("e");
     return `${mantissa} × 10${superscript(Number(exponent))}`.replace("-", "−");
   }
 
@@ -266,6 +266,7 @@ document.addEventListener("DOMContentLoaded", () => {
     const value = each.get();
     const part = Math.min(1, Math.max(0, each.scale.to(value)));
     each.slider.value = Math.round(POSITIONS * part);
+    each.slider.style.setProperty("--part", part);
     each.slider.setAttribute("aria-valuetext", `${format(value, 4)} ${each.unit}`.trim());
     each.slider.parentNode.classList.toggle("jr-moved", Math.abs(value - each.mark) > 1e-9 * value);
     if (document.activeElement !== each.field) {
@@ -415,7 +416,7 @@ document.addEventListener("DOMContentLoaded", () => {
 
   // Plots ---------------------------------------------------------------------------------------
 
-  const MARGIN = { top: 16, right: 12, bottom: 38, left: 62 };
+  const MARGIN = { top: 16, right: 12, bottom: 38 };
 
   /* Round numbers that divide the span into about `count` parts. */
   function ticks(low, high, count) {
@@ -452,17 +453,19 @@ document.addEventListener("DOMContentLoaded", () => {
   function axes(target, xRange, yRange, xLabel, yLabel) {
     const width = target.image.clientWidth || 300;
     const height = target.image.clientHeight || target.height;
-    const inner = { right: width - MARGIN.right, bottom: height - MARGIN.bottom };
-    const x = (v) =>
-      MARGIN.left + ((v - xRange[0]) / (xRange[1] - xRange[0])) * (inner.right - MARGIN.left);
+    const levels = ticks(...yRange, Math.max(3, height / 50));
+    const widest = Math.max(...levels.map((v) => format(v).length));
+    const left = 32 + 7 * widest; // room for the tick labels beside the axis label
+    const inner = { left, right: width - MARGIN.right, bottom: height - MARGIN.bottom };
+    const x = (v) => left + ((v - xRange[0]) / (xRange[1] - xRange[0])) * (inner.right - left);
     const y = (v) =>
       inner.bottom - ((v - yRange[0]) / (yRange[1] - yRange[0])) * (inner.bottom - MARGIN.top);
     target.image.replaceChildren();
     set(target.image, { viewBox: `0 0 ${width} ${height}` });
     const grid = svg("g", { class: "jr-axis" });
-    for (const v of ticks(...yRange, Math.max(3, height / 50))) {
-      grid.append(svg("line", { x1: MARGIN.left, x2: inner.right, y1: y(v), y2: y(v) }));
-      grid.append(label(MARGIN.left - 6, y(v) + 4, format(v), { "text-anchor": "end" }));
+    for (const v of levels) {
+      grid.append(svg("line", { x1: left, x2: inner.right, y1: y(v), y2: y(v) }));
+      grid.append(label(left - 6, y(v) + 4, format(v), { "text-anchor": "end" }));
     }
     for (const v of ticks(...xRange, Math.max(3, width / 90))) {
       grid.append(svg("line", { x1: x(v), x2: x(v), y1: MARGIN.top, y2: inner.bottom }));
@@ -595,7 +598,7 @@ document.addEventListener("DOMContentLoaded", () => {
     const target = sensitivityPanel;
     const width = target.image.clientWidth || 300;
     const height = target.image.clientHeight || target.height;
-    const [left, right, top, bottom] = [34, width - 46, 8, height - MARGIN.bottom];
+    const [left, right, top, bottom] = [34, width - 72, 8, height - MARGIN.bottom];
     const x = (value) => {
       const part = (Math.log10(Math.max(value, 10 ** low)) - low) / (high - low);
       return left + Math.min(1, part) * (right - left);
@@ -764,10 +767,9 @@ document.addEventListener("DOMContentLoaded", () => {
 
   function followPointer({ image }) {
     const follow = (event) => {
-      if (event.pointerType === "touch" && event.type === "pointermove" && !event.isPrimary) return;
       const left = image.getBoundingClientRect().left;
       const { plot } = image === erpPanel.image ? erpPanel : statePanel;
-      const part = (event.clientX - left - MARGIN.left) / (plot.right - MARGIN.left);
+      const part = (event.clientX - left - plot.left) / (plot.right - plot.left);
       moveCursor(part * (milliseconds.length - 1));
     };
     image.addEventListener("pointerdown", follow);

@@ -70,8 +70,9 @@ def opened(browser, name, theme="light", size=DESKTOP, **options):
 
 
 def violations(page):
-    """Serious and critical findings of axe-core, one line for each element."""
+    """Serious and critical findings of axe-core, hidden code included, one for each element."""
     page.evaluate("document.querySelectorAll('details').forEach((each) => (each.open = true))")
+    page.evaluate("document.getAnimations().forEach((each) => each.finish())")  # no fading in
     # Without `preload`, with which axe requests the style sheets once more; from disk it may not.
     found = Axe().run(page, options={"resultTypes": ["violations"], "preload": False})
     return [

@@ -442,8 +442,8 @@ document.addEventListener("DOMContentLoaded", () => {
   }
 
   /* A panel with a heading and an svg as wide as its place. */
-  function panel(key, title, height, description) {
-    const image = svg("svg", { class: "jr-plot", height, role: "img", "aria-label": description });
+  function panel(key, title, height) {
+    const image = svg("svg", { class: "jr-plot", height, role: "img", "aria-label": title });
     const heading = html("h2", { class: "jr-title" }, title);
     const box = element("section", { class: `jr-panel jr-${key}` }, heading, image);
     return { box, heading, image, height };
@@ -493,13 +493,16 @@ document.addEventListener("DOMContentLoaded", () => {
     return path;
   }
 
+  const spokenRange = (values) =>
+    [Math.min(...values), Math.max(...values)].map((v) => format(v, 2)).join(" to ");
+
   const draw = (target, className, d) => target.image.append(svg("path", { class: className, d }));
 
-  const erpPanel = panel("erp", "Evoked response", 250, "");
-  const statePanel = panel("states", "Potentials behind it", 230, "");
-  const phasePanel = panel("phase", "Phase plane", 250, "");
-  const sensitivityPanel = panel("sensitivities", "Sensitivities", 250, "");
-  const scalpPanel = panel("scalp", "Scalp", 250, "");
+  const erpPanel = panel("erp", "Evoked response", 250);
+  const statePanel = panel("states", "Potentials behind it", 230);
+  const phasePanel = panel("phase", "Phase plane", 250);
+  const sensitivityPanel = panel("sensitivities", "Sensitivities", 250);
+  const scalpPanel = panel("scalp", "Scalp", 250);
   const summary = element("p", { class: "jr-summary", id: "explorer-summary", role: "status" });
   const readout = element("span", { class: "jr-readout" });
   erpPanel.heading.append(readout);
@@ -580,6 +583,8 @@ document.addEventListener("DOMContentLoaded", () => {
     drawPulses(statePanel, plot);
     series.forEach((values, k) => draw(statePanel, `jr-y${k}`, line(plot, milliseconds, values)));
     statePanel.plot = plot;
+    const ranges = series.map((values, k) => `y ${k} from ${spokenRange(values)} mV`).join(", ");
+    set(statePanel.image, { "aria-label": `Potentials over the last trial: ${ranges}` });
   }
 
   function drawPhase() {
@@ -589,6 +594,8 @@ document.addEventListener("DOMContentLoaded", () => {
     draw(phasePanel, "jr-reference", line(plot, reference.v, reference.dv));
     draw(phasePanel, "jr-line", line(plot, v, dv));
     phasePanel.plot = plot;
+    const text = `y 1 - y 2 from ${spokenRange(v)} mV, its derivative from ${spokenRange(dv)} mV/s`;
+    set(phasePanel.image, { "aria-label": `Phase plane of the last trial: ${text}` });
   }
 
   /* Dots on a logarithmic axis that stays where it is, so that conventions can be compared. */

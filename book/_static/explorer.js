@@ -66,6 +66,7 @@ document.addEventListener("DOMContentLoaded", () => {
   /* A number with a few digits and a true minus sign. */
   function format(value, digits = 3) {
     if (value === 0) return "0";
+    if (Number.isNaN(value)) return "none";
     const size = Math.abs(value);
     if (size >= 1e-3 && size < 1e5) {
       return String(Number(value.toPrecision(digits))).replace("-", "−");
@@ -230,18 +231,18 @@ document.addEventListener("DOMContentLoaded", () => {
   function row(each) {
     const id = `explorer-${each.key}`;
     const { low, high, from, to } = each.scale;
-    const range = `${format(low)} to ${format(high)}`;
+    const [start, end] = [low, high].map((value) => html("span", {}, format(value)));
+    const ends = element("div", { class: "jr-ends", "aria-hidden": "true" }, start, end);
     each.slider = element("input", { type: "range", id, min: 0, max: POSITIONS, step: 1 });
     each.field = element("input", { type: "number", step: "any", inputmode: "decimal" });
     each.field.id = `${id}-exact`;
     const name = `${each.spoken} ${each.meaning}`.trim();
     each.field.setAttribute("aria-label", `${name}, exact value${each.unit && ` in ${each.unit}`}`);
-    each.slider.title = `${range} ${each.unit}`.trim();
 
     each.slider.addEventListener("input", () => {
       const position = Number(each.slider.value);
-      const ends = { 0: low, [POSITIONS]: high };
-      const value = ends[position] ?? Number(from(position / POSITIONS).toPrecision(4));
+      const edges = { 0: low, [POSITIONS]: high };
+      const value = edges[position] ?? Number(from(position / POSITIONS).toPrecision(4));
       each.put(tidy(each, value));
       changed();
     });
@@ -256,7 +257,7 @@ document.addEventListener("DOMContentLoaded", () => {
     each.field.addEventListener("change", () => showControl(each));
 
     const text = html("label", { for: id }, `${each.symbol} <span>${each.meaning}</span>`);
-    const track = element("div", { class: "jr-track" }, each.slider);
+    const track = element("div", { class: "jr-track" }, each.slider, ends);
     track.style.setProperty("--mark", to(each.mark));
     const unit = element("span", { class: "jr-unit" }, each.unit);
     return element("div", { class: "jr-row" }, text, track, each.field, unit);
@@ -306,22 +307,30 @@ document.addEventListener("DOMContentLoaded", () => {
     return element("div", { class: "jr-presets" }, text, select, reset);
   }
 
+  const constants = element("p", { class: "jr-note" });
+
+  function showConvention() {
+    for (const radio of root.querySelectorAll("[name=explorer-convention]")) {
+      radio.checked = radio.value === settings.convention;
+    }
+    const { v_max, v_0, r } = convention(settings.convention);
+    constants.innerHTML = `At most <i>v</i><sub>max</sub> = ${v_max}/s, half of it at <i>v</i><sub>0</sub> =
+      ${v_0} mV, slope <i>r</i> = ${r}/mV`;
+  }
+
   function conventionChoice() {
     const choice = element("fieldset", { class: "jr-conventions" });
     choice.append(element("legend", {}, "Convention of the sigmoid"));
     const options = element("div", { class: "jr-options" });
     for (const name of Object.keys(data.conventions)) {
-      const { v_max, v_0, r } = convention(name);
       const radio = element("input", { type: "radio", name: "explorer-convention", value: name });
       radio.addEventListener("change", () => {
         settings.convention = name;
         changed();
       });
-      const text = element("label", {}, radio, element("span", {}, name));
-      text.title = `v_max ${v_max} /s, v_0 ${v_0} mV, r ${r} /mV`;
-      options.append(text);
+      options.append(element("label", {}, radio, element("span", {}, name)));
     }
-    choice.append(options);
+    choice.append(options, constants);
     return choice;
   }
 
@@ -505,7 +514,15 @@ document.addEventListener("DOMContentLoaded", () => {
   const scalpPanel = panel("scalp", "Scalp", 250);
   const summary = element("p", { class: "jr-summary", id: "explorer-summary", role: "status" });
   const readout = element("span", { class: "jr-readout" });
-  erpPanel.heading.append(readout);
+  erpPanel.heading.append(
+    html(
+      "span",
+      { class: "jr-legend" },
+      `<span class="jr-now">▬<b> now</b></span><span class="jr-usual">▬<b> typical values</b></span>
+       <span class="jr-noise">■<b> ± 2 sd of noise</b></span>`,
+    ),
+    readout,
+  );
   statePanel.heading.append(
     html(
       "span",
@@ -569,6 +586,7 @@ document.addEventListener("DOMContentLoaded", () => {
       svg("line", { class: "jr-zero", x1: x(span[0]), x2: x(span[1]), y1: y(0), y2: y(0) }),
     );
     draw(erpPanel, "jr-reference", line(plot, milliseconds, reference.erp));
+    erpPanel.box.classList.toggle("jr-noisy", settings.noise > 0);
     if (settings.noise > 0) {
       const back = line(plot, [...milliseconds].reverse(), [...below].reverse());
       draw(erpPanel, "jr-band", `${line(plot, milliseconds, above)}${back.replace("M", "L")}Z`);
@@ -614,7 +632,7 @@ document.addEventListener("DOMContentLoaded", () => {
     target.image.replaceChildren();
     set(target.image, { viewBox: `0 0 ${width} ${height}` });
     const grid = svg("g", { class: "jr-axis" });
-    for (let power = low; power <= high; power += width < 330 ? 2 : 1) {
+    for (let power = low; power <= high; power += width < 400 ? 2 : 1) {
       const at = x(10 ** power);
       grid.append(
         svg("line", { x1: at, x2: at, y1: top, y2: bottom }),
@@ -628,7 +646,7 @@ document.addEventListener("DOMContentLoaded", () => {
     });
     target.image.append(grid);
     names.forEach((_, k) => {
-      if (found) {
+      if (found && Number.isFinite(found[k])) {
         target.image.append(
           svg("line", { class: "jr-bar", x1: left, x2: x(found[k]), y1: y(k), y2: y(k) }),
           svg("circle", { class: "jr-dot", cx: x(found[k]), cy: y(k), r: 5 }),
@@ -764,7 +782,7 @@ document.addEventListener("DOMContentLoaded", () => {
       image.append(svg("circle", { class: "jr-cursor", cx: plot.x(x), cy: plot.y(y), r: 5 }));
     dot(erpPanel, t, now.erp[i]);
     dot(phasePanel, now.v[i], now.dv[i]);
-    readout.textContent = `at ${t.toFixed(0)} ms: ${format(now.erp[i])} mV`;
+    readout.textContent = `at ${format(Math.round(t), 4)} ms: ${format(now.erp[i])} mV`;
     set(erpPanel.image, {
       "aria-valuenow": t.toFixed(0),
       "aria-valuetext": `${t.toFixed(0)} milliseconds, ${format(now.erp[i])} millivolts`,
@@ -833,9 +851,7 @@ document.addEventListener("DOMContentLoaded", () => {
     const scale = data.sourceNoise * Math.sqrt(settings.noise);
     now.noise = variance(current).map((value) => scale * Math.sqrt(value));
     controls.forEach(showControl);
-    for (const radio of root.querySelectorAll("[name=explorer-convention]")) {
-      radio.checked = radio.value === settings.convention;
-    }
+    showConvention();
     showPreset();
     showNull(current);
     root.style.setProperty("--jr-color", data.colors[settings.convention]);
@@ -888,6 +904,9 @@ document.addEventListener("DOMContentLoaded", () => {
     nullResult.dataset.change = part;
   }
 
+  /* Without pulses a resting column does nothing, and relative changes of nothing mean nothing. */
+  const silent = () => now.erp.every((value) => Math.abs(value) < 1e-9);
+
   let sensitivityRun = 0;
 
   /* The 36 simulations of the sensitivities take longer than a frame, so they run in slices between
@@ -900,7 +919,8 @@ document.addEventListener("DOMContentLoaded", () => {
     if (!known.sensitivities) {
       jobs.push([typical, initialProtocol, (found) => (known.sensitivities = found)]);
     }
-    jobs.push([effective(settings), protocol(settings), (found) => (now.sensitivities = found)]);
+    if (silent()) now.sensitivities = names.map(() => NaN);
+    else jobs.push([effective(settings), protocol(settings), (found) => (now.sensitivities = found)]);
     root.dataset.sensitivities = "pending";
     sensitivityPanel.image.classList.add("jr-pending");
     let steps = null;
@@ -933,7 +953,11 @@ document.addEventListener("DOMContentLoaded", () => {
     const { erp, trials, settled, reference: usual } = now;
     const i = peakIndex();
     const n = data.protocol.n_trials;
-    const peak = `Largest deflection: ${format(erp[i])} mV, ${milliseconds[i].toFixed(0)} ms after the pulse.`;
+    const t = milliseconds[i];
+    const when = `${Math.abs(t).toFixed(0)} ms ${t < 0 ? "before" : "after"} the pulse`;
+    const peak = silent()
+      ? "There is no response: what is left is rounding error."
+      : `Largest deflection: ${format(erp[i])} mV, ${when}.`;
     const train = settled
       ? `Settled: trial ${trials} of ${n} repeats the one before.`
       : `Not settled: all ${n} trials are simulated and averaged.`;

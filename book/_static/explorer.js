@@ -71,8 +71,9 @@ document.addEventListener("DOMContentLoaded", () => {
     if (size >= 1e-3 && size < 1e5) {
       return String(Number(value.toPrecision(digits))).replace("-", "−");
     }
-    const [mantissa, exponent] = value.toExponential(digits - 1).split("e");
-    return `${mantissa} × 10${superscript(Number(exponent))}`.replace("-", "−");
+    const [mantissa, exponent] = value.toExponential(digits - 1).split("e").map(Number);
+    const power = `10${superscript(exponent)}`;
+    return mantissa === 1 ? power : `${mantissa} × ${power}`.replace("-", "−");
   }
 
   const superscript = (n) => [...String(n)].map((c) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[c] ?? "⁻").join("");
@@ -414,10 +415,7 @@ document.addEventListener("DOMContentLoaded", () => {
     return keys.some((key) => key in control || key === "convention" || key === "cursor");
   }
 
-  let rememberTimer;
-
   function remember() {
-    clearTimeout(rememberTimer);
     const hash = toHash();
     if (hash === location.hash.replace(/^#/, "") || (!hash && !isOurs(location.hash))) return;
     history.replaceState(null, "", hash ? `#${hash}` : location.pathname + location.search);
@@ -684,9 +682,8 @@ document.addEventListener("DOMContentLoaded", () => {
   }
 
   function buildScalp() {
-    set(scalpPanel.image, { viewBox: "-122 -122 300 230", preserveAspectRatio: "xMidYMid meet" });
-    const place = svg("foreignObject", { x: -HEAD, y: -HEAD, width: 2 * HEAD, height: 2 * HEAD });
-    place.append(map);
+    set(scalpPanel.image, { viewBox: "-122 -122 300 230" }); // the canvas lies below it, see the CSS
+    scalpPanel.box.append(element("div", { class: "jr-map" }, map, scalpPanel.image));
     const dots = svg("g", { class: "jr-electrodes" });
     data.scalp.electrodes.forEach(([x, y], k) => {
       const dot = svg("circle", { cx: HEAD * x, cy: -HEAD * y, r: k === strongest ? 3.4 : 1.8 });
@@ -703,7 +700,7 @@ document.addEventListener("DOMContentLoaded", () => {
     }
     for (const y of [-80, 0, 80]) bar.append(label(BAR + 17, y + 4, ""));
     bar.append(label(BAR - 2, -92, "µV"));
-    scalpPanel.image.append(place, headOutline(), dots, bar);
+    scalpPanel.image.append(headOutline(), dots, bar);
     scalpPanel.bar = [...bar.querySelectorAll("rect")];
     scalpPanel.marks = [...bar.querySelectorAll("text")];
   }
@@ -738,7 +735,7 @@ document.addEventListener("DOMContentLoaded", () => {
     [limit, 0, -limit].forEach((value, i) => (scalpPanel.marks[i].textContent = format(value, 2)));
     const value = `${format(data.scalp.gain[strongest] * amplitude, 2)} µV`;
     const name = data.scalp.names[strongest];
-    scalpPanel.told.textContent = `${name}, the strongest electrode: ${value}`;
+    scalpPanel.told.textContent = `strongest, ${name}: ${value}`;
     set(scalpPanel.image, {
       "aria-label": `Scalp potential at ${milliseconds[cursorIndex()].toFixed(0)} ms; ${name} has ${value}`,
     });
@@ -977,10 +974,7 @@ document.addEventListener("DOMContentLoaded", () => {
     };
   };
   const describeSoon = later(describe, 250);
-  const rememberSoon = () => {
-    clearTimeout(rememberTimer);
-    rememberTimer = setTimeout(remember, 400);
-  };
+  const rememberSoon = later(remember, 400);
 
   // Start ---------------------------------------------------------------------------------------
 

@@ -1,7 +1,8 @@
 /* The explorer: controls on one side, what the model answers on the other.
 
-   All numbers of the model come with the page, in the JSON that its cell makes from jrlib; the model
-   itself is jansen-rit.js. A classic script without imports, so that it runs from file:// too.
+   All numbers of the model come with the page, in the JSON that its cell makes from jrlib. The model
+   itself is jansen-rit.js, and plots are drawn with drawing.js. Classic scripts without imports, so
+   that they run from file:// too.
 
    One object, `settings`, holds what the reader chose. Every control writes to it and calls
    `changed`; once per frame `update` simulates and draws everything anew. */
@@ -12,6 +13,9 @@ document.addEventListener("DOMContentLoaded", () => {
   if (!root) return; // Jupyter Book puts this script on every page
   const data = JSON.parse(document.getElementById("explorer-data").textContent);
   const model = window.JansenRit;
+  const { format, superscript, plain, spoken, marked, spokenRange } = window.Drawing;
+  const { element, html, svg, set, label } = window.Drawing;
+  const { MARGIN, extent, panel, axes, line, draw } = window.Drawing;
   const names = data.parameters.map((parameter) => parameter.name);
   const typical = data.parameters.map((parameter) => parameter.typical);
   const COUPLING = names.indexOf("C");
@@ -55,60 +59,6 @@ document.addEventListener("DOMContentLoaded", () => {
   }
 
   const convention = (name) => data.conventions[name];
-
-  // Text ----------------------------------------------------------------------------------------
-
-  const SUBSCRIPTS = { e: "ₑ", i: "ᵢ", 1: "₁", 2: "₂", 3: "₃", 4: "₄" };
-  const plain = (symbol) => symbol.replace(/_(.)/g, (_, index) => SUBSCRIPTS[index]);
-  const spoken = (symbol) => symbol.replace("_", " ");
-  const marked = (symbol) => symbol.replace(/^([A-Za-z]+)(?:_(.))?$/, "<i>$1</i><sub>$2</sub>");
-
-  /* A number with a few digits and a true minus sign. */
-  function format(value, digits = 3) {
-    if (value === 0) return "0";
-    if (Number.isNaN(value)) return "none";
-    const size = Math.abs(value);
-    if (size >= 1e-3 && size < 1e5) {
-      return String(Number(value.toPrecision(digits))).replace("-", "−");
-    }
-    const [mantissa, exponent] = value.toExponential(digits - 1).split("e").map(Number);
-    const power = `10${superscript(exponent)}`;
-    return mantissa === 1 ? power : `${mantissa} × ${power}`.replace("-", "−");
-  }
-
-  const superscript = (n) => [...String(n)].map((c) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[c] ?? "⁻").join("");
-
-  // Elements ------------------------------------------------------------------------------------
-
-  function element(name, attributes = {}, ...children) {
-    const made = document.createElement(name);
-    for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-    made.append(...children);
-    return made;
-  }
-
-  function html(name, attributes, content) {
-    const made = element(name, attributes);
-    made.innerHTML = content;
-    return made;
-  }
-
-  function svg(name, attributes = {}, ...children) {
-    const made = document.createElementNS("http://www.w3.org/2000/svg", name);
-    return set(made, attributes, ...children);
-  }
-
-  function set(node, attributes, ...children) {
-    for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
-    node.append(...children);
-    return node;
-  }
-
-  const label = (x, y, text, attributes = {}) => {
-    const made = svg("text", { x, y, ...attributes });
-    made.textContent = text;
-    return made;
-  };
 
   // Controls ------------------------------------------------------------------------------------
 
@@ -423,88 +373,6 @@ document.addEventListener("DOMContentLoaded", () => {
 
   // Plots ---------------------------------------------------------------------------------------
 
-  const MARGIN = { top: 16, right: 12, bottom: 38 };
-
-  /* Round numbers that divide the span into about `count` parts. */
-  function ticks(low, high, count) {
-    const raw = (high - low) / count;
-    const unit = 10 ** Math.floor(Math.log10(raw));
-    const step = unit * [1, 2, 5, 10].find((factor) => factor * unit >= raw);
-    const first = Math.ceil(low / step - 1e-9);
-    const last = Math.floor(high / step + 1e-9);
-    return Array.from({ length: last - first + 1 }, (_, i) => (first + i) * step);
-  }
-
-  /* The smallest and largest of some series, with a margin; never empty. */
-  function extent(...series) {
-    let [low, high] = [Infinity, -Infinity];
-    for (const values of series) {
-      for (const value of values) {
-        if (value < low) low = value;
-        if (value > high) high = value;
-      }
-    }
-    const pad = 0.06 * (high - low) || Math.abs(high) || 1;
-    return [low - pad, high + pad];
-  }
-
-  /* A panel with a heading and an svg as wide as its place. */
-  function panel(key, title, height) {
-    const image = svg("svg", { class: "jr-plot", height, role: "img", "aria-label": title });
-    const heading = html("h2", { class: "jr-title" }, title);
-    const box = element("section", { class: `jr-panel jr-${key}` }, heading, image);
-    return { box, heading, image, height };
-  }
-
-  /* Begin a drawing: empty the svg, draw axes and grid, and return what maps numbers to pixels. */
-  function axes(target, xRange, yRange, xLabel, yLabel) {
-    const width = target.image.clientWidth || 300;
-    const height = target.image.clientHeight || target.height;
-    const levels = ticks(...yRange, Math.max(3, height / 50));
-    const widest = Math.max(...levels.map((v) => format(v).length));
-    const left = 32 + 7 * widest; // room for the tick labels beside the axis label
-    const inner = { left, right: width - MARGIN.right, bottom: height - MARGIN.bottom };
-    const x = (v) => left + ((v - xRange[0]) / (xRange[1] - xRange[0])) * (inner.right - left);
-    const y = (v) =>
-      inner.bottom - ((v - yRange[0]) / (yRange[1] - yRange[0])) * (inner.bottom - MARGIN.top);
-    target.image.replaceChildren();
-    set(target.image, { viewBox: `0 0 ${width} ${height}` });
-    const grid = svg("g", { class: "jr-axis" });
-    for (const v of levels) {
-      grid.append(svg("line", { x1: left, x2: inner.right, y1: y(v), y2: y(v) }));
-      grid.append(label(left - 6, y(v) + 4, format(v), { "text-anchor": "end" }));
-    }
-    for (const v of ticks(...xRange, Math.max(3, width / 90))) {
-      grid.append(svg("line", { x1: x(v), x2: x(v), y1: MARGIN.top, y2: inner.bottom }));
-      grid.append(label(x(v), inner.bottom + 15, format(v), { "text-anchor": "middle" }));
-    }
-    const middle = (MARGIN.top + inner.bottom) / 2;
-    const turned = `rotate(-90 12 ${middle})`;
-    grid.append(
-      label(inner.right, height - 5, xLabel, { "text-anchor": "end", class: "jr-axis-label" }),
-      label(12, middle, yLabel, {
-        "text-anchor": "middle",
-        transform: turned,
-        class: "jr-axis-label",
-      }),
-    );
-    target.image.append(grid);
-    return { x, y, ...inner, width, height };
-  }
-
-  function line({ x, y }, xs, ys) {
-    let path = "";
-    for (let i = 0; i < ys.length; i++) {
-      path += `${i ? "L" : "M"}${x(xs[i]).toFixed(1)} ${y(ys[i]).toFixed(1)}`;
-    }
-    return path;
-  }
-
-  const spokenRange = (values) =>
-    [Math.min(...values), Math.max(...values)].map((v) => format(v, 2)).join(" to ");
-
-  const draw = (target, className, d) => target.image.append(svg("path", { class: className, d }));
-
   const erpPanel = panel("erp", "Evoked response", 250);
   const statePanel = panel("states", "Potentials behind it", 230);
   const phasePanel = panel("phase", "Phase plane", 250);
@@ -570,7 +438,13 @@ document.addEventListener("DOMContentLoaded", () => {
     const { erp, noise, reference } = now;
     const above = erp.map((value, i) => value + 2 * noise[i]);
     const below = erp.map((value, i) => value - 2 * noise[i]);
-    const plot = axes(erpPanel, span, extent(above, below, reference.erp), "time after the pulse (ms)", "mV");
+    const plot = axes(
+      erpPanel,
+      span,
+      extent(above, below, reference.erp),
+      "time after the pulse (ms)",
+      "mV",
+    );
     const { x, y, bottom } = plot;
     drawPulses(erpPanel, plot);
     const text = { class: "jr-small" };
@@ -638,7 +512,9 @@ document.addEventListener("DOMContentLoaded", () => {
       );
     }
     const title = "relative change per relative change of a parameter";
-    grid.append(label(width - 4, height - 5, title, { "text-anchor": "end", class: "jr-axis-label" }));
+    grid.append(
+      label(width - 4, height - 5, title, { "text-anchor": "end", class: "jr-axis-label" }),
+    );
     data.parameters.forEach(({ symbol }, k) => {
       grid.append(label(left - 8, y(k) + 4, plain(symbol), { "text-anchor": "end" }));
     });
@@ -648,7 +524,10 @@ document.addEventListener("DOMContentLoaded", () => {
         target.image.append(
           svg("line", { class: "jr-bar", x1: left, x2: x(found[k]), y1: y(k), y2: y(k) }),
           svg("circle", { class: "jr-dot", cx: x(found[k]), cy: y(k), r: 5 }),
-          label(width - 2, y(k) + 4, format(found[k], 2), { "text-anchor": "end", class: "jr-small" }),
+          label(width - 2, y(k) + 4, format(found[k], 2), {
+            "text-anchor": "end",
+            class: "jr-small",
+          }),
         );
       }
       if (usual) {
@@ -656,7 +535,9 @@ document.addEventListener("DOMContentLoaded", () => {
       }
     });
     const spokenValues = found
-      ? data.parameters.map(({ symbol }, k) => `${spoken(symbol)} ${format(found[k], 2)}`).join(", ")
+      ? data.parameters
+          .map(({ symbol }, k) => `${spoken(symbol)} ${format(found[k], 2)}`)
+          .join(", ")
       : "being computed";
     set(target.image, { "aria-label": `Relative sensitivities of the response: ${spokenValues}` });
   }
@@ -673,8 +554,7 @@ document.addEventListener("DOMContentLoaded", () => {
   const BAR = 118; // where the colour bar begins, right of the head
 
   function headOutline() {
-    const ear = (side) =>
-      `M${side * 97} -24C${side * 116} -30 ${side * 114} 26 ${side * 96} 26`;
+    const ear = (side) => `M${side * 97} -24C${side * 116} -30 ${side * 114} 26 ${side * 96} 26`;
     const nose = "M-14 -99L0 -117L14 -99";
     const head = svg("g", { class: "jr-head" });
     head.append(svg("circle", { r: HEAD }), svg("path", { d: ear(-1) + ear(1) + nose }));
@@ -696,7 +576,9 @@ document.addEventListener("DOMContentLoaded", () => {
     const parts = 40;
     for (let i = 0; i < parts; i++) {
       const height = (2 * 80) / parts;
-      bar.append(svg("rect", { x: BAR, y: 80 - (i + 1) * height, width: 12, height: height + 0.4 }));
+      bar.append(
+        svg("rect", { x: BAR, y: 80 - (i + 1) * height, width: 12, height: height + 0.4 }),
+      );
     }
     for (const y of [-80, 0, 80]) bar.append(label(BAR + 17, y + 4, ""));
     bar.append(label(BAR - 2, -92, "µV"));
@@ -747,7 +629,10 @@ document.addEventListener("DOMContentLoaded", () => {
   // The cursor ----------------------------------------------------------------------------------
 
   function peakIndex(values = now.erp) {
-    return values.reduce((best, value, i) => (Math.abs(value) > Math.abs(values[best]) ? i : best), 0);
+    return values.reduce(
+      (best, value, i) => (Math.abs(value) > Math.abs(values[best]) ? i : best),
+      0,
+    );
   }
 
   function cursorIndex() {
@@ -799,7 +684,14 @@ document.addEventListener("DOMContentLoaded", () => {
   }
 
   function followKeys({ image }) {
-    const steps = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageDown: -50, PageUp: 50 };
+    const steps = {
+      ArrowLeft: -1,
+      ArrowDown: -1,
+      ArrowRight: 1,
+      ArrowUp: 1,
+      PageDown: -50,
+      PageUp: 50,
+    };
     image.addEventListener("keydown", (event) => {
       const { key, shiftKey } = event;
       if (key === "Home") moveCursor(0);
@@ -917,7 +809,8 @@ document.addEventListener("DOMContentLoaded", () => {
       jobs.push([typical, initialProtocol, (found) => (known.sensitivities = found)]);
     }
     if (silent()) now.sensitivities = names.map(() => NaN);
-    else jobs.push([effective(settings), protocol(settings), (found) => (now.sensitivities = found)]);
+    else
+      jobs.push([effective(settings), protocol(settings), (found) => (now.sensitivities = found)]);
     root.dataset.sensitivities = "pending";
     sensitivityPanel.image.classList.add("jr-pending");
     let steps = null;
@@ -958,7 +851,8 @@ document.addEventListener("DOMContentLoaded", () => {
     const train = settled
       ? `Settled: trial ${trials} of ${n} repeats the one before.`
       : `Not settled: all ${n} trials are simulated and averaged.`;
-    const difference = model.rms(erp.map((value, k) => value - usual.erp[k])) / model.rms(usual.erp);
+    const difference =
+      model.rms(erp.map((value, k) => value - usual.erp[k])) / model.rms(usual.erp);
     const against = difference
       ? `Differs from the typical response (grey) by ${format(100 * difference, 2)} % of its rms.`
       : "This is the typical response.";
@@ -1010,9 +904,19 @@ document.addEventListener("DOMContentLoaded", () => {
     changed();
   });
   new ResizeObserver(redraw).observe(root);
-  new MutationObserver(redraw).observe(document.documentElement, { attributeFilter: ["data-theme"] });
+  new MutationObserver(redraw).observe(document.documentElement, {
+    attributeFilter: ["data-theme"],
+  });
   // For the tests, and for the curious at the console.
-  Object.assign(model, { data, explorer: { now, get settings() { return settings; } } });
+  Object.assign(model, {
+    data,
+    explorer: {
+      now,
+      get settings() {
+        return settings;
+      },
+    },
+  });
   update();
   describe();
 });

@@ -26,8 +26,10 @@ window.JansenRit = (() => {
       out[1] = y[4];
       out[2] = y[5];
       out[3] = A_e * b_e * (u[0] + rate(y[1] - y[2])) - 2 * b_e * y[3] - b_e * b_e * y[0];
-      out[4] = A_e * b_e * (u[1] + C * a_2 * rate(C * a_1 * y[0])) - 2 * b_e * y[4] - b_e * b_e * y[1];
-      out[5] = A_i * b_i * (u[2] + C * a_4 * rate(C * a_3 * y[0])) - 2 * b_i * y[5] - b_i * b_i * y[2];
+      out[4] =
+        A_e * b_e * (u[1] + C * a_2 * rate(C * a_1 * y[0])) - 2 * b_e * y[4] - b_e * b_e * y[1];
+      out[5] =
+        A_i * b_i * (u[2] + C * a_4 * rate(C * a_3 * y[0])) - 2 * b_i * y[5] - b_i * b_i * y[2];
     }
 
     function move(y, h, k) {
@@ -135,14 +137,20 @@ window.JansenRit = (() => {
      it returns the nine numbers. */
   function* sensitivitySteps(theta, protocol, convention) {
     const reference = rms(erp(theta, protocol, convention).erp);
-    const weights = [[-2, 1], [-1, -8], [1, 8], [2, -1]];
+    const weights = [
+      [-2, 1],
+      [-1, -8],
+      [1, 8],
+      [2, -1],
+    ];
     const found = [];
     for (let k = 0; k < theta.length; k++) {
       const gradient = new Float64Array(plan(protocol).length);
       for (const [shift, weight] of weights) {
         const shifted = theta.map((value, i) => (i === k ? value * (1 + shift * STEP) : value));
         const response = erp(shifted, protocol, convention).erp;
-        for (let i = 0; i < gradient.length; i++) gradient[i] += (weight * response[i]) / (12 * STEP);
+        for (let i = 0; i < gradient.length; i++)
+          gradient[i] += (weight * response[i]) / (12 * STEP);
         yield;
       }
       found.push(rms(gradient) / reference);

@@ -3,7 +3,9 @@
 
 document.addEventListener("DOMContentLoaded", () => {
   // A table wider than the page scrolls in a box of its own, which the keyboard must reach.
-  const boxes = document.querySelectorAll(".pst-scrollable-table-container, .cell_output .text_html");
+  const boxes = document.querySelectorAll(
+    ".pst-scrollable-table-container, .cell_output .text_html",
+  );
   const sizes = new ResizeObserver((entries) => {
     for (const { target } of entries) {
       if (target.scrollWidth > target.clientWidth) {

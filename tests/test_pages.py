@@ -139,15 +139,23 @@ def test_explorer_simulates_like_jrlib(explorer, convention):
 @pytest.mark.parametrize("convention", jrlib.CONVENTIONS)
 @pytest.mark.parametrize(
     "change",
-    [{}, {"isi": 0.4, "pulse_width": 0.1, "background": 30.0}, {"background": 150.0, "isi": 1.3}],
+    [
+        {},
+        {"isi": 0.4, "pulse_width": 0.1, "background": 30.0},
+        {"background": 150.0, "isi": 1.3},
+        {"background": 130.0, "pulse": [1.0, 3.0, 3.0]},  # too weak to entrain an oscillation
+    ],
 )
 def test_explorers_responses_are_jrlibs(explorer, convention, change):
     theta = np.vstack([jrlib.TYPICAL, jrlib.sample_prior(7, np.random.default_rng(2))])
     ours = explorer.evaluate(
-        "([theta, change, name]) => theta.map((row) => [...JansenRit.erp(row,"
-        " {...JansenRit.data.protocol, ...change}, JansenRit.data.conventions[name]).erp])",
+        "([theta, change, name]) => theta.map((row) => JansenRit.erp(row,"
+        " {...JansenRit.data.protocol, ...change}, JansenRit.data.conventions[name]))"
+        ".map(({erp, settled}) => ({erp: [...erp], settled}))",
         [theta.tolist(), change, convention],
     )
+    assert ours[0]["settled"] == ("pulse" not in change or convention != "CLASSIC")
+    ours = [each["erp"] for each in ours]
     theirs = jrlib.simulate_erp(theta, jrlib.Protocol(**change), convention)
     largest = difference(ours, theirs)
     print(f"erp, {convention}, {change}: {largest:.1e} of the range")

@@ -324,6 +324,10 @@ def test_the_cursor_moves_by_keyboard_and_pointer(explorer):
     explorer.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     assert 300 < float(plot.get_attribute("aria-valuenow")) < 500
     assert explorer.locator("circle.jr-cursor").count() == 2
+    explorer.mouse.move(0, 0)  # what is only pointed at is not kept
+    assert plot.get_attribute("aria-valuenow") == "940"
+    press(explorer, ".jr-erp svg", "Escape")
+    assert readout.inner_text() == at_peak
 
 
 def test_the_noise_band_has_the_width_of_two_standard_deviations(explorer):

@@ -635,17 +635,25 @@ document.addEventListener("DOMContentLoaded", () => {
     );
   }
 
+  let pointed = null; // the sample that a mouse points at, without a click
+
+  const sample = (index) => Math.min(milliseconds.length - 1, Math.max(0, Math.round(index)));
+
   function cursorIndex() {
+    if (pointed !== null) return pointed;
     if (settings.cursor === null) return peakIndex();
-    const index = Math.round((settings.cursor - data.protocol.epoch[0]) / data.protocol.dt);
-    return Math.min(milliseconds.length - 1, Math.max(0, index));
+    return sample((settings.cursor - data.protocol.epoch[0]) / data.protocol.dt);
   }
 
-  function moveCursor(index) {
-    const last = milliseconds.length - 1;
-    const step = Math.min(last, Math.max(0, Math.round(index)));
-    settings.cursor = Number((milliseconds[step] / 1e3).toFixed(6));
+  function point(index) {
+    pointed = index;
     drawCursor();
+  }
+
+  /* Keep the cursor at a sample; null lets it go back to the largest deflection. */
+  function moveCursor(index) {
+    settings.cursor = index === null ? null : Number((milliseconds[index] / 1e3).toFixed(6));
+    point(null);
     rememberSoon();
   }
 
@@ -673,14 +681,18 @@ document.addEventListener("DOMContentLoaded", () => {
   }
 
   function followPointer({ image }) {
-    const follow = (event) => {
+    const under = (event) => {
       const left = image.getBoundingClientRect().left;
       const { plot } = image === erpPanel.image ? erpPanel : statePanel;
       const part = (event.clientX - left - plot.left) / (plot.right - plot.left);
-      moveCursor(part * (milliseconds.length - 1));
+      return sample(part * (milliseconds.length - 1));
     };
-    image.addEventListener("pointerdown", follow);
-    image.addEventListener("pointermove", follow);
+    image.addEventListener("pointerdown", (event) => moveCursor(under(event)));
+    image.addEventListener("pointermove", (event) => {
+      if (event.buttons) moveCursor(under(event));
+      else point(under(event));
+    });
+    image.addEventListener("pointerleave", () => point(null));
   }
 
   function followKeys({ image }) {
@@ -696,7 +708,8 @@ document.addEventListener("DOMContentLoaded", () => {
       const { key, shiftKey } = event;
       if (key === "Home") moveCursor(0);
       else if (key === "End") moveCursor(milliseconds.length - 1);
-      else if (key in steps) moveCursor(cursorIndex() + steps[key] * (shiftKey ? 10 : 1));
+      else if (key === "Escape") moveCursor(null);
+      else if (key in steps) moveCursor(sample(cursorIndex() + steps[key] * (shiftKey ? 10 : 1)));
       else return;
       event.preventDefault();
     });

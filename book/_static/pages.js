@@ -1,0 +1,26 @@
+/* What the theme leaves out for readers who use a keyboard or a screen reader. */
+"use strict";
+
+document.addEventListener("DOMContentLoaded", () => {
+  // A table wider than the page scrolls in a box of its own, which the keyboard must reach.
+  const boxes = document.querySelectorAll(
+    ".pst-scrollable-table-container, .cell_output .text_html",
+  );
+  const sizes = new ResizeObserver((entries) => {
+    for (const { target } of entries) {
+      if (target.scrollWidth > target.clientWidth) {
+        target.tabIndex = 0;
+        target.setAttribute("role", "region");
+        target.setAttribute("aria-label", "Table, scrolls sideways");
+      } else {
+        for (const name of ["tabindex", "role", "aria-label"]) target.removeAttribute(name);
+      }
+    }
+  });
+  boxes.forEach((box) => box.querySelector("table") && sizes.observe(box));
+
+  // Sphinx calls the references a list, and its entries what lists may not contain.
+  for (const entry of document.querySelectorAll(".citation-list > .citation")) {
+    entry.setAttribute("role", "listitem");
+  }
+});

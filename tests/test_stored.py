@@ -1,0 +1,70 @@
+"""The stored results of the paper tier: a sample of them, computed again."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jrlib import comparison, metrics, study
+from jrlib.comparison import cell, estimate, reload
+from jrlib.parameters import QUANTITY_NAMES, Prior, quantities
+from jrlib.provenance import fingerprint
+from jrlib.results import Store
+
+RESULTS = Path(__file__).parents[1] / "results"
+# Between processors sums are rounded in different ways, and a trained network makes more of it.
+SAME = {"Mean": 1e-6, "Ridge": 1e-3, "MLP": 0.05}
+
+
+@pytest.fixture(scope="module")
+def store():
+    return Store(RESULTS, "paper")
+
+
+def stored_cells(store, **chosen):
+    """Configurations of the grid that are stored, with their results."""
+    for config in study.grid("paper", study.SEED):
+        if all(config[name] == value for name, value in chosen.items()):
+            result = store.stored(study.NAME, config)
+            if result is not None:
+                yield config, result
+
+
+def values(result_or_scores):
+    return result_or_scores.set_index(["parameter", "metric"]).value
+
+
+@pytest.mark.parametrize("method", ["CNNBiLSTM", "EEGTransformer", "VanillaLSTM-mean", "NPE"])
+def test_stored_weights_give_the_stored_scores(store, method):
+    """Weights reloaded, test simulations and noise made again, estimates scored again."""
+    config, result = next(stored_cells(store, method=method, keep="weights"))
+    test = comparison.test_set(config["convention"], config["n_test"], config["variant"])
+    estimates = estimate(reload(config, result), test, config["noise_factor"])
+    scale = Prior().quantity_std
+    np.testing.assert_allclose(
+        estimates / scale, result.arrays["estimates"] / scale, atol=1e-2, rtol=0
+    )
+    truth = quantities(test.theta)
+    scores = metrics.score(truth, estimates, QUANTITY_NAMES, scale=scale, n_bootstrap=1)
+    ours, theirs = values(scores), values(result.tables["scores"])
+    np.testing.assert_allclose(ours, theirs.loc[ours.index], atol=1e-3)
+
+
+@pytest.mark.parametrize("convention", study.CONVENTIONS)
+@pytest.mark.parametrize("method", SAME)
+def test_stored_cells_are_what_their_configuration_gives(store, method, convention):
+    config, result = next(
+        stored_cells(store, method=method, convention=convention, noise_factor=1e4, seed=study.SEED)
+    )
+    again = cell(**config)
+    ours, theirs = values(again.tables["scores"]), values(result.tables["scores"])
+    np.testing.assert_allclose(ours, theirs, atol=SAME[method])
+    assert again.values["n_train"] == result.values["n_train"]
+    assert again.values["snr_db"] == pytest.approx(result.values["snr_db"], abs=1e-6)
+
+
+def test_the_code_behind_the_stored_cells_is_this_code(store):
+    """Otherwise they would have to be computed again: python -m jrlib.study run --tier paper."""
+    code = fingerprint(cell)
+    old = [config for config, found in stored_cells(store) if found.record["code"] != code]
+    assert not old, f"{len(old)} cells were made by other code, {old[0]} among them"

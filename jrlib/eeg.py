@@ -21,6 +21,9 @@ MOMENT_PER_MV = 1e-9
 #: the EEG entry of `mne.make_ad_hoc_cov`, before the average reference. See `noise_sd`.
 SENSOR_NOISE = 0.2e-6
 
+#: Largest values, V, that a scalp potential may have: far beyond what is measured, on both sides.
+SCALP_VOLTS = (1e-10, 1e-1)
+
 HEADS = ("sphere", "fsaverage")
 
 # The sphere on which MNE's BioSemi montages lie, in head coordinates (m).
@@ -262,7 +265,7 @@ def from_evoked(evoked, lead_field=None, *, head="sphere"):
     Returns (waveform (n_times,), times (n_times,)): the least-squares fit g . x / |g|^2 with the
     gain g = MOMENT_PER_MV * lead_field. Unbiased; white noise of sd s per channel leaves noise of
     sd s / |g|. Raises ValueError when there are no EEG channels with positions, or the lead field
-    does not fit them.
+    does not fit them, and for data that are not finite, flat in a channel, or not in volts.
     """
     picks = mne.pick_types(evoked.info, eeg=True, exclude="bads")
     if len(picks) < 2:
@@ -283,6 +286,16 @@ def from_evoked(evoked, lead_field=None, *, head="sphere"):
         raise ValueError(
             f"lead_field: got {len(field)} values, expected {len(picks)}, one for each good EEG "
             f"channel of the evoked response"
+        )
+    flat = np.flatnonzero(np.ptp(data, axis=1) == 0)
+    if len(flat):
+        names = ", ".join(evoked.ch_names[picks[k]] for k in flat)
+        raise ValueError(f"evoked: no signal at all in {names}; mark them in info['bads']")
+    largest = np.abs(data).max()
+    if not SCALP_VOLTS[0] < largest < SCALP_VOLTS[1]:
+        raise ValueError(
+            f"evoked: the largest value is {largest:.3g}, which is no scalp potential in volts; "
+            f"if the data are in microvolts, multiply them by 1e-6"
         )
     gain = MOMENT_PER_MV * (field - field.mean())
     if not gain.any():

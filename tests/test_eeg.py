@@ -258,6 +258,14 @@ def silence():
 TIMES = np.arange(5) * 1e-3
 
 
+def scaled(factor, channel=None):
+    """An evoked response with one channel, or all, multiplied by a factor."""
+    evoked = eeg.to_evoked(50 * np.sin(TIMES * 300), TIMES)
+    rows = slice(None) if channel is None else evoked.ch_names.index(channel)
+    evoked.data[rows] *= factor
+    return evoked
+
+
 @pytest.mark.parametrize(
     "call, message",
     [
@@ -282,6 +290,15 @@ TIMES = np.arange(5) * 1e-3
         (
             lambda: eeg.from_evoked(eeg.to_evoked(TIMES, TIMES), np.arange(5.0)),
             "lead_field: got 5 values, expected 64",
+        ),
+        (
+            lambda: eeg.from_evoked(scaled(1e6)),
+            "no scalp potential in volts; if the data are in mic",
+        ),
+        (lambda: eeg.from_evoked(scaled(1e-8)), "no scalp potential in volts"),
+        (
+            lambda: eeg.from_evoked(scaled(0.0, "Fp1")),
+            r"no signal at all in Fp1; mark them in info",
         ),
         (
             lambda: eeg.from_evoked(eeg.to_evoked(TIMES, TIMES), np.ones(64)),

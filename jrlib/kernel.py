@@ -17,8 +17,9 @@ times slower rk4 is without it (float64, one core with AVX-512 of which LLVM use
   the type fixes. So LLVM can prove that no quantities overlap; for separate arrays it makes a test
   at run time and a second, scalar loop. More than 16 and 32 lanes gain nothing.
 - Products of parameters are folded beforehand (`fold`): one multiply-add each in the loop.
-- Arrays are passed to nothing that runs in every step without need: counting references costs as
-  much as a logistic function (1.2 times, see `changes`).
+- Arrays other than the lanes are passed to nothing that runs in every step without need: counting
+  references costs as much as a logistic function (1.2 times, see `changes`; and noise twice as
+  much).
 - No literals in the lanes: 0.5 is a float64, and turns float32 into it (2 times). Constants come
   in as arguments of the right type.
 
@@ -41,9 +42,11 @@ LANES = {np.dtype(np.float64): 16, np.dtype(np.float32): 32}
 # Rows of the lanes' array: 6 of state, 3 of drive (times its gain); for averages the sample
 # y_1 - y_2, its largest change since the last trial and whether the simulation has not settled yet;
 # then the folded parameters, with the drive's gains at GAIN; and between the stages of a step two
-# velocities and two accelerations, 3 rows each.
+# velocities and two accelerations, 3 rows each; at last the second drive without its noise, and the
+# normal numbers of 4 steps.
 DRIVE, SAMPLE, CHANGE, ACTIVE, FOLDED, GAIN = 6, 9, 10, 11, 12, 23
-V_A, V_B, A_A, A_B, ROWS = 26, 29, 32, 35, 38
+V_A, V_B, A_A, A_B = 26, 29, 32, 35
+QUIET, NORMALS, ROWS = 38, 39, 43
 
 
 def fold(theta, convention):
@@ -255,49 +258,68 @@ def _advance(lanes, n, order, steps, exponential):
 # numbers depend neither on threads nor on the batch. The words come from Philox4x32-10 (Salmon et
 # al. 2011, "Parallel random numbers: as easy as 1, 2, 3") with the seed as key and a counter of
 # step // 4 and stream; the normals from two words each pair (Box & Muller 1958). Plain arithmetic
-# vectorises over the streams: 2 ns a number, where NumPy's bulk generators take 9-11 ns.
+# vectorises over the streams: 1 to 2 ns a number, where NumPy's bulk generators take 9-11 ns.
 
 STEPS = 4  # steps per call of Philox: four words, four normals
 
-# Words of 32 bits are kept in 64: then a product has its high and low word, and NumPy's unsigned
-# integers do not turn into floats, as they would next to Python's.
+# Words of 32 bits, which Philox keeps in 64: then a product has its high and low word.
 _LOW, _32 = np.uint64(0xFFFFFFFF), np.uint64(32)
 _M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _W0, _W1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
-_ONE, _62 = np.uint64(1), np.uint64(62)
-_EXPONENT, _MANTISSA = np.uint64(52), np.uint64((1 << 52) - 1)
-_BITS_OF_1, _BITS_OF_2_52 = np.uint64(1023 << 52), np.uint64(1075 << 52)
-_QUARTER = np.uint64((1 << 30) - 1)
-# Taylor series in z^2 of atanh(z) / z, sin(z) / z and cos(z), to 1e-12 where they are used.
-_ATANH = tuple(1.0 / (2 * k + 1) for k in range(7))
-_SINE = tuple((-1.0) ** k / factorial(2 * k + 1) for k in range(7))
-_COSINE = tuple((-1.0) ** k / factorial(2 * k) for k in range(7))
+_SIGN, _SWAP = np.uint32(1 << 31), np.uint32(1 << 30)
+_ONE, _TWO = np.uint32(1), np.uint32(2)
+
+
+def _gaussian(dtype, n_terms):
+    """The constants of `_normal_pair` in one type.
+
+    Taylor series in z^2 of 2 atanh(z), sin(pi z / 4) and cos(pi z / 4) for |z| <= 1 (for atanh, in
+    its place, 0.18); then log(2), 1 / 2, 1, 2 and 2^-31.
+    """
+    quarter = np.pi / 4.0
+    series = (
+        [2.0 / (2 * k + 1) for k in range(n_terms)],
+        [(-1.0) ** k * quarter ** (2 * k + 1) / factorial(2 * k + 1) for k in range(n_terms)],
+        [(-1.0) ** k * quarter ** (2 * k) / factorial(2 * k) for k in range(n_terms)],
+    )
+    numbers = (np.log(2.0), 0.5, 1.0, 2.0, 2.0**-31)
+    return *(tuple(map(dtype, terms)) for terms in series), *map(dtype, numbers)
+
+
+# To 1e-11 and 1e-8.
+GAUSSIAN = {
+    np.dtype(np.float64): _gaussian(np.float64, 7),
+    np.dtype(np.float32): _gaussian(np.float32, 5),
+}
 
 
 @intrinsic
-def _float(typing_context, bits):
-    """The float64 with these bits."""
+def _as(typing_context, like, word):
+    """A word of 32 bits, read as a signed number, in the type of `like`."""
 
     def generate(context, builder, signature, arguments):
-        return builder.bitcast(arguments[0], llvmlite.ir.DoubleType())
+        return builder.sitofp(arguments[1], arguments[0].type)
 
-    return numba.float64(bits), generate
+    return like(like, word), generate
 
 
 @intrinsic
-def _bits(typing_context, x):
-    """The bits of a float64, as uint64."""
+def _split(typing_context, x):
+    """The (n, m) of x = 2^n m with m from sqrt(1/2) to sqrt(2), for a positive x."""
+    width, shift = x.bitwidth, 52 if x.bitwidth == 64 else 23
+    root = np.sqrt(0.5).astype(f"f{width // 8}").view(f"i{width // 8}")
 
     def generate(context, builder, signature, arguments):
-        return builder.bitcast(arguments[0], llvmlite.ir.IntType(64))
+        bits, word = llvmlite.ir.IntType(width), llvmlite.ir.IntType(32)
+        (value,) = arguments
+        above = builder.sub(builder.bitcast(value, bits), bits(int(root)))
+        n = builder.ashr(above, bits(shift))
+        n = builder.trunc(n, word) if width == 64 else n  # as AVX2 converts words alone
+        m = builder.add(builder.and_(above, bits((1 << shift) - 1)), bits(int(root)))
+        parts = builder.sitofp(n, value.type), builder.bitcast(m, value.type)
+        return context.make_tuple(builder, signature.return_type, parts)
 
-    return numba.uint64(x), generate
-
-
-@_inline
-def _real(word):
-    """A whole number below 2^52 as a float64; a conversion would not vectorise without AVX-512."""
-    return _float(word | _BITS_OF_2_52) - 2.0**52
+    return numba.types.UniTuple(x, 2)(x), generate
 
 
 @_inline
@@ -311,33 +333,29 @@ def _philox(c0, c1, c2, c3, k0, k1):
 
 
 @_inline
-def _normal_pair(radial, angular):
+def _normal_pair(radial, angular, gaussian):
     """Two independent normals from two words: a point on a circle, sqrt(-2 log u) away from 0."""
-    # log u = exponent log 2 + log m, 1 <= m < 2, and log(m / sqrt 2) = 2 atanh(t): series in t
-    u = (_real(radial) + 0.5) * 2.0**-32
-    bits = _bits(u)
-    exponent = _real(bits >> _EXPONENT) - 1022.5
-    m = _float((bits & _MANTISSA) | _BITS_OF_1)
-    t = (m - 2.0**0.5) / (m + 2.0**0.5)
-    log = exponent * np.log(2.0) + 2.0 * t * _polynomial(_ATANH, t * t)
-    radius = np.sqrt(-2.0 * log)
+    atanh, sine, cosine, log_2, half, one, two, tiny = gaussian
+    u = (_as(half, np.int32(radial >> _ONE)) + half) * tiny
+    n, m = _split(u)
+    t = (m - one) / (m + one)  # log m = 2 atanh(t)
+    radius = np.sqrt(-two * (n * log_2 + t * _polynomial(atanh, t * t)))
     # 30 bits give an angle between +-pi / 4, the other two which of the four axes it is seen from.
-    a = ((_real(angular & _QUARTER) + 0.5) * 2.0**-30 - 0.5) * (np.pi / 2.0)
-    sine = a * _polynomial(_SINE, a * a)
-    cosine = _polynomial(_COSINE, a * a)
-    cosine = cosine if angular & (_ONE << np.uint64(31)) else -cosine
-    first, second = (cosine, sine) if angular & (_ONE << np.uint64(30)) else (sine, cosine)
+    z = _as(half, np.int32(angular << _TWO)) * tiny
+    y = z * _polynomial(sine, z * z)
+    x = _polynomial(cosine, z * z)
+    x = x if angular & _SIGN else -x
+    first, second = (x, y) if angular & _SWAP else (y, x)
     return radius * first, radius * second
 
 
 @_inline
-def _fill_normals(normals, n, seed, streams, step):
-    """normals[k n + j] for steps step..step + 3 (step a multiple of 4) and stream streams[j]."""
-    seed = np.uint64(seed)
-    counter = np.uint64(step // STEPS)
+def _fill_normals(lanes, streams, words, n, step, seed, gaussian):
+    """Put the normals of steps step..step + 3 (step a multiple of 4) into the lanes."""
+    seed, counter = np.uint64(seed), np.uint64(step // STEPS)
     for j in range(n):
         stream = np.uint64(streams[j])
-        w0, w1, w2, w3 = _philox(
+        words[j], words[n + j], words[2 * n + j], words[3 * n + j] = _philox(
             counter & _LOW,
             counter >> _32,
             stream & _LOW,
@@ -345,8 +363,11 @@ def _fill_normals(normals, n, seed, streams, step):
             seed & _LOW,
             seed >> _32,
         )
-        normals[j], normals[n + j] = _normal_pair(w0, w1)
-        normals[2 * n + j], normals[3 * n + j] = _normal_pair(w2, w3)
+    # A loop of its own, as 64 bits in it would halve the lanes of float32.
+    for k in (0, 2):
+        for j in range(k * n, (k + 1) * n):
+            pair = _normal_pair(words[j], words[n + j], gaussian)
+            lanes[NORMALS * n + j], lanes[(NORMALS + 1) * n + j] = pair
 
 
 # Whole simulations ----------------------------------------------------------------------------
@@ -375,17 +396,28 @@ def _load(lanes, streams, n, first, initial, folded, rows):
 
 
 @_inline
-def _set_drive(lanes, streams, normals, n, first, drive, step, noise, seed):
-    """Put the drive of a step into the lanes, times its gain, with noise on the second column."""
+def _set_drive(lanes, n, first, drive, step):
+    """Put the drive of a step into the lanes, times its gain."""
     for j in range(n):
         i = min(first + j, len(drive) - 1)
         for k in range(3):
             lanes[(DRIVE + k) * n + j] = drive[i, step, k] * lanes[(GAIN + k) * n + j]
-    if noise > 0:
-        if step % STEPS == 0:
-            _fill_normals(normals, n, seed, streams, step)
-        for j in range(n):
-            lanes[7 * n + j] += noise * normals[step % STEPS * n + j] * lanes[(GAIN + 1) * n + j]
+        lanes[QUIET * n + j] = lanes[(DRIVE + 1) * n + j]
+
+
+@_inline
+def _add_noise(lanes, n, step, noise):
+    """Put the second column of the drive with the noise of a step into the lanes."""
+    normals = NORMALS + step % STEPS
+    for j in range(n):
+        kick = noise * lanes[normals * n + j] * lanes[(GAIN + 1) * n + j]
+        lanes[(DRIVE + 1) * n + j] = lanes[QUIET * n + j] + kick
+
+
+@_inline
+def _set_sample(lanes, n):
+    for j in range(n):
+        lanes[SAMPLE * n + j] = lanes[n + j] - lanes[2 * n + j]
 
 
 @_compile
@@ -397,25 +429,32 @@ def integrate(
     folded (n, 14), initial (1 or n, 6), drive (1 or n, n_steps, 3), noise and out
     (n, n_saved, 1 or 6) are of one type; rows (n,) are the streams of the noise.
     changes (n_steps,): False where the drive is still that of the step before (1.2 times).
-    solver: order of the method, (h, h / 2, h / 6), and `EXPONENTIAL` of the type.
+    solver: order of the method, (h, h / 2, h / 6), `EXPONENTIAL` and `GAUSSIAN` of the type.
     """
-    order, steps, exponential = solver
+    order, steps, exponential, gaussian = solver
     n = _lane_count(out)
     lanes, streams = np.empty(ROWS * n, out.dtype), np.empty(n, np.int64)
-    normals = np.empty(STEPS * n)
+    words = np.empty(STEPS * n, np.uint32)
     for first in range(start, stop, n):
         _load(lanes, streams, n, first, initial, folded, rows)
+        saved = 0
         for step in range(drive.shape[1]):
             if changes[step]:
-                _set_drive(lanes, streams, normals, n, first, drive, step, noise, seed)
-            if step % save_every == 0:
-                saved = step // save_every
-                for j in range(min(n, stop - first)):
-                    if out.shape[2] == 1:
-                        out[first + j, saved, 0] = lanes[n + j] - lanes[2 * n + j]
-                    else:
+                _set_drive(lanes, n, first, drive, step)
+            if noise > 0:
+                if step % STEPS == 0:
+                    _fill_normals(lanes, streams, words, n, step, seed, gaussian)
+                _add_noise(lanes, n, step, noise)
+            if step == saved * save_every:
+                if out.shape[2] == 1:
+                    _set_sample(lanes, n)
+                    for j in range(min(n, stop - first)):
+                        out[first + j, saved, 0] = lanes[SAMPLE * n + j]
+                else:
+                    for j in range(min(n, stop - first)):
                         for k in range(6):
                             out[first + j, saved, k] = lanes[k * n + j]
+                saved += 1
             _advance(lanes, n, order, steps, exponential)
 
 
@@ -476,12 +515,12 @@ def average(
         all trials are simulated, or none of its samples moved from one trial to the next by more
         than the tolerance times the range; then the last trial stands for all that would follow.
     """
-    order, steps, exponential = solver
+    order, steps, exponential, gaussian = solver
     onset, period, n_times, n_trials, most, tolerance = train
     baseline_start, baseline_stop, band_start, band = linear
     n = _lane_count(folded)
     lanes, streams = np.empty(ROWS * n, folded.dtype), np.empty(n, np.int64)
-    normals = np.empty(STEPS * n)
+    words = np.empty(STEPS * n, np.uint32)
     initial = np.zeros((1, 6), folded.dtype)
     epoch, total = np.empty(n_times * n, folded.dtype), np.empty(n_times * n, folded.dtype)
     for first in range(start, stop, n):
@@ -496,15 +535,18 @@ def average(
                 known = trial > 0 and i + period < n_times
                 while not known and step < onset + trial * period + i:
                     if changes[step]:
-                        _set_drive(lanes, streams, normals, n, first, drive, step, noise, seed)
+                        _set_drive(lanes, n, first, drive, step)
+                    if noise > 0:
+                        if step % STEPS == 0:
+                            _fill_normals(lanes, streams, words, n, step, seed, gaussian)
+                        _add_noise(lanes, n, step, noise)
                     _advance(lanes, n, order, steps, exponential)
                     step += 1
                 if known:
                     for j in range(n):
                         lanes[SAMPLE * n + j] = epoch[(i + period) * n + j]
                 else:
-                    for j in range(n):
-                        lanes[SAMPLE * n + j] = lanes[n + j] - lanes[2 * n + j]
+                    _set_sample(lanes, n)
                 _keep(lanes, n, i, epoch, total)
             if trial > 0:
                 n_active = _settle(lanes, n, n_trials - trial - 1, tolerance, epoch, total)

@@ -18,7 +18,7 @@ import numba
 import numpy as np
 
 from jrlib import kernel
-from jrlib.kernel import EXPONENTIAL
+from jrlib.kernel import EXPONENTIAL, GAUSSIAN
 from jrlib.parameters import CLASSIC, check_theta, get_convention
 
 STATE_NAMES = ("y_0", "y_1", "y_2", "y_3", "y_4", "y_5")
@@ -137,7 +137,7 @@ def simulate(
 
     out = np.empty((n, -(-drive.shape[1] // int(save_every)), 6 if states else 1), dtype)
     arguments = [np.arange(n), cast(np.atleast_2d(initial), dtype), cast(drive, dtype)]
-    arguments += [drive_changes(drive, noise)]
+    arguments += [drive_changes(drive)]
     folded, solver = prepare(theta, convention, method, dt, dtype)
     arguments += [dtype.type(noise), int(seed), solver, int(save_every), out]
     run_in_threads(kernel.integrate, folded, arguments, threads)
@@ -161,11 +161,12 @@ def cast(array, dtype):
         return np.require(array, dtype, ["C", "W"])  # read-only would mean compiling anew
 
 
-def drive_changes(drive, noise):
+def drive_changes(drive):
     """Where the kernel must load the drive (1 or n, n_steps, 3) anew: a bool for each step."""
     changes = np.ones(drive.shape[1], bool)
-    if len(drive) == 1 and not noise:
-        changes[1:] = np.any(drive[0, 1:] != drive[0, :-1], axis=1)
+    if len(drive) == 1:
+        differs = drive[0, 1:] != drive[0, :-1]
+        changes[1:] = differs[:, 0] | differs[:, 1] | differs[:, 2]  # np.any takes 10 times as long
     return changes
 
 
@@ -174,7 +175,7 @@ def prepare(theta, convention, method, dt, dtype):
     with np.errstate(all="ignore"):  # what overflows ends as divergence
         folded = cast(kernel.fold(theta, convention), dtype)
     steps = tuple(map(dtype.type, (dt, dt / 2.0, dt / 6.0)))
-    return folded, (METHODS[method], steps, EXPONENTIAL[dtype])
+    return folded, (METHODS[method], steps, EXPONENTIAL[dtype], GAUSSIAN[dtype])
 
 
 def run_in_threads(function, folded, arguments, threads):
@@ -199,8 +200,9 @@ def run_in_threads(function, folded, arguments, threads):
 
 
 def _check_finite(name, array):
-    bad = np.argwhere(~np.isfinite(array))
-    if len(bad):
+    finite = np.isfinite(array)
+    if not finite.all():
+        bad = np.argwhere(~finite)
         raise ValueError(f"{name}: not finite at index {tuple(map(int, bad[0]))}")
 
 

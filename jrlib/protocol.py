@@ -186,7 +186,7 @@ def simulate_erp(
     baseline = protocol.baseline_slice
     linear = baseline.start, baseline.stop, start, cast(band, dtype)
     drive = cast(protocol.drive[np.newaxis], dtype)
-    changes = drive_changes(drive, protocol.noise)
+    changes = drive_changes(drive)
     noise = dtype.type(protocol.noise), seed
     first_epoch = protocol._onset + protocol._steps(protocol.epoch[0])
     train = first_epoch, protocol._steps(protocol.isi), protocol.n_times, protocol.n_trials

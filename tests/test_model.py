@@ -279,20 +279,27 @@ def test_philox_gives_its_known_answers():
         assert list(words(numbers[:4], numbers[4:])) == answer
 
 
-def noise_of(n, n_steps, seed):
+def noise_of(n, n_steps, seed, dtype=np.float64):
     """The numbers themselves: with Euler's method, y_4 holds the last step's, times A_e b_e dt."""
     initial = np.zeros(6)
     silent = Convention("silent", v_max=0.0, v_0=6.0, r=0.56)
     theta = np.tile(TYPICAL, (n, 1))
     options = {"convention": silent, "method": "euler", "states": True, "initial": initial}
-    states = simulate(theta, np.zeros((n_steps, 3)), noise=1.0, seed=seed, **options)
+    states = simulate(theta, np.zeros((n_steps, 3)), noise=1.0, seed=seed, dtype=dtype, **options)
+    states = states.astype(np.float64)
     y, v = states[..., 1], states[..., 4]
     change = np.diff(v, axis=1) / 1e-3 + 200.0 * v[:, :-1] + 1e4 * y[:, :-1]
     return change / (3.25 * 100.0)
 
 
-def test_the_noise_is_standard_normal_and_white():
-    noise = noise_of(64, 2001, seed=3)
+def test_the_noise_is_the_same_in_both_types():
+    double, single = (noise_of(64, 2001, 3, dtype) for dtype in (np.float64, np.float32))
+    np.testing.assert_allclose(single, double, atol=3e-4)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_the_noise_is_standard_normal_and_white(dtype):
+    noise = noise_of(64, 2001, 3, dtype)
     assert kstest(noise.ravel(), "norm").pvalue > 0.01
     assert abs(noise.mean()) < 4 / np.sqrt(noise.size)
     assert abs((noise**2).mean() - 1) < 4 * np.sqrt(2 / noise.size)

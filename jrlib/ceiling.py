@@ -51,7 +51,8 @@ class Size:
 SIZES = {
     "smoke": Size(6, 60, (1e4,)),
     "fast": Size(20, 400, (1.0, 1e6)),
-    "paper": Size(200, 1000, (1.0, 1e2, 1e4, 1e6)),
+    # Of 200 to come.
+    "paper": Size(20, 1000, (1.0, 1e2, 1e4, 1e6)),
 }
 
 

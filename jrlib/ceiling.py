@@ -35,6 +35,9 @@ DEEP = 20.0  # of the deviance above the lowest, where another end is no mode th
 ENOUGH, LARGEST = 100.0, 0.05
 MORE = 6  # times `n_draws`, at most
 N_RANKED = 99  # equal draws of each posterior that are kept, and among which the truth is ranked
+FEWEST = 3  # accepted observations of which a correlation can be spoken
+SIMULTANEOUS = 0.999  # pointwise level at which a whole line of ranks stays in its band in 95 %
+SPOKEN_OF = (*QUANTITY_NAMES[:4], *QUANTITY_NAMES[9:])  # what enters the equations
 NAME = "ceiling"  # of the results in the store
 BLOCK = 20  # observations in a cell
 
@@ -49,7 +52,7 @@ class Size:
 
 
 SIZES = {
-    "smoke": Size(6, 60, (1e4,)),
+    "smoke": Size(4, 300, (1.0,)),
     "fast": Size(20, 400, (1.0, 1e6)),
     # Of 200 to come.
     "paper": Size(20, 1000, (1.0, 1e2, 1e4, 1e6)),
@@ -347,11 +350,14 @@ def scores(gathered):
 
     gathered : as from `gather`. Returns a DataFrame with the columns of `metrics.score`, convention
     and noise_factor, and a further metric, "contraction": 1 - mean posterior variance over prior
-    variance, with an interval over the observations from the same resampling.
+    variance, with an interval over the observations from the same resampling. Where fewer than
+    `FEWEST` observations are accepted there is nothing to score, and no rows.
     """
     scale, frames = Prior().quantity_std, []
     for (convention, noise_factor), (table, arrays) in gathered.items():
         kept = table.accepted.to_numpy()
+        if kept.sum() < FEWEST:
+            continue
         truth, mean = arrays["truth"][kept], arrays["mean"][kept]
         frame = metrics.score(truth, mean, QUANTITY_NAMES, scale=scale)
         variance = (arrays["std"][kept] / scale) ** 2
@@ -368,6 +374,52 @@ def scores(gathered):
         frame = pd.concat([frame, pd.DataFrame(contraction)], ignore_index=True)
         frames.append(frame.assign(convention=convention, noise_factor=noise_factor))
     return pd.concat(frames, ignore_index=True)
+
+
+def summary(gathered):
+    """How the draws went: a DataFrame, a row for each convention and noise factor of `gather`.
+
+    Columns: convention, noise factor, observations, accepted, no mode found, several modes (of the
+    observations), and medians over the accepted of effective draws, simulations (for an effective
+    draw), R-hat and deviance (about the number of samples where the model explains the data).
+    """
+    rows = []
+    for (convention, noise_factor), (table, _) in gathered.items():
+        kept = table[table.accepted]
+        rows.append(
+            {
+                "convention": convention,
+                "noise factor": noise_factor,
+                "observations": len(table),
+                "accepted": len(kept),
+                "no mode found": int((table.n_modes == 0).sum()),
+                "several modes": int((table.n_modes > 1).sum()),
+                "effective draws": kept.ess.median(),
+                "simulations": (kept.n_simulations / kept.ess).median(),
+                "R-hat": kept.rhat.median(),
+                "deviance": kept.deviance.median(),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def fractions(reached, ceilings):
+    """Mean correlation of each method over `SPOKEN_OF`, over that of the ceiling.
+
+    reached : rows of `study.scores`, ceilings : of `scores`, both of the metric "pearson"
+    Returns a DataFrame: convention, noise_factor, method, value, and low and high from the opposite
+    ends of both intervals, averaged likewise: wider than the interval of the ratio. A mean
+    predictor, which has no correlation, is left out.
+    """
+    by = ["convention", "noise_factor", "parameter"]
+    both = reached.dropna(subset="value").merge(ceilings, on=by, suffixes=("", "_ceiling"))
+    both = both[both.parameter.isin(SPOKEN_OF)]
+    names = ["value", "low", "high", "value_ceiling", "low_ceiling", "high_ceiling"]
+    mean = both.groupby(["convention", "noise_factor", "method"], sort=False)[names].mean()
+    mean["value"] /= mean.value_ceiling
+    mean["low"] /= mean.high_ceiling
+    mean["high"] /= mean.low_ceiling
+    return mean[["value", "low", "high"]].reset_index()
 
 
 def main(arguments=None):

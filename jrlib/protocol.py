@@ -30,6 +30,7 @@ class Protocol:
     isi : seconds from one pulse to the next
     pulse_width : s
     pulse : heights of the pulse on the three drive columns of `simulate`, 1/s
+    pair : s from each pulse to a second one like it; 0 for none
     transient : seconds simulated and discarded before the recording starts; the first pulse comes
         one pre-stimulus interval later, so the first epoch starts with the recording
     epoch, baseline : (start, end) relative to the pulse, s, both ends included
@@ -46,6 +47,7 @@ class Protocol:
     isi: float = 1.0
     pulse_width: float = 0.05
     pulse: tuple = (33.6, 60.0, 60.0)
+    pair: float = 0.0
     transient: float = 0.8
     epoch: tuple = (-0.2, 1.0)
     baseline: tuple = (-0.2, 0.0)
@@ -57,7 +59,8 @@ class Protocol:
     def __post_init__(self):
         for name in ("pulse", "epoch", "baseline"):  # so that a list from JSON serves as well
             object.__setattr__(self, name, tuple(map(float, getattr(self, name))))
-        numbers = [self.isi, self.pulse_width, self.transient, self.dt, self.background, self.noise]
+        numbers = [self.isi, self.pulse_width, self.pair, self.transient, self.dt]
+        numbers += [self.background, self.noise]
         if not np.isfinite([*numbers, *self.pulse, *self.epoch, *self.baseline]).all():
             raise ValueError("Protocol: every number must be finite")
         if self.dt <= 0:
@@ -72,6 +75,11 @@ class Protocol:
             raise ValueError(f"method: got {self.method!r}, expected one of {', '.join(METHODS)}")
         if not 0 < self.pulse_width <= self.isi:
             raise ValueError(f"pulse_width: got {self.pulse_width}, expected 0 to isi = {self.isi}")
+        if self.pair and not self.pulse_width <= self.pair <= self.isi - self.pulse_width:
+            raise ValueError(
+                f"pair: got {self.pair}, expected 0, or pulse_width = {self.pulse_width} to "
+                f"isi - pulse_width = {self.isi - self.pulse_width}"
+            )
         if self.transient < 0:
             raise ValueError(f"transient: got {self.transient}, expected seconds from 0")
         if not self.epoch[0] <= 0 < self.epoch[1]:
@@ -81,6 +89,7 @@ class Protocol:
         durations = {
             "isi": [self.isi],
             "pulse_width": [self.pulse_width],
+            "pair": [self.pair],
             "transient": [self.transient],
             "epoch": self.epoch,
             "baseline": self.baseline,
@@ -125,8 +134,9 @@ class Protocol:
         n_steps = self._onset + (self.n_trials - 1) * period + self._steps(self.epoch[1]) + 1
         drive = np.zeros((n_steps, 3))
         drive[:, 1] = self.background
-        since_pulse = np.arange(n_steps) - self._onset
-        on = (since_pulse >= 0) & (since_pulse % period < self._steps(self.pulse_width))
+        since_first = np.arange(n_steps) - self._onset
+        phase, width, pair = since_first % period, *map(self._steps, (self.pulse_width, self.pair))
+        on = (since_first >= 0) & ((phase < width) | ((phase >= pair) & (phase < pair + width)))
         on[-1] = False  # the last sample is taken where the last step starts
         drive[on] += self.pulse
         return drive
@@ -225,18 +235,29 @@ def _band(n_times, matrix):
     return start, np.take_along_axis(matrix, start[:, np.newaxis] + np.arange(width), axis=1)
 
 
-def averaging_covariance(protocol=None):
-    """Covariance (n_times, n_times) of an average's noise when the recording's is white with sd 1.
+def averaging_covariance(protocol=None, autocovariance=None):
+    """Covariance (n_times, n_times) of an average's noise, from that of the recording.
 
-    Averaging n trials divides the variance by n. Epochs longer than the interval between pulses
-    share samples: the last 0.2 s of a default epoch are the next one's baseline, which ties the two
-    ends of the average together. Baseline correction then adds the mean's variance to all samples.
+    autocovariance : (m,) of the recording's noise at lags 0, dt, 2 dt, ..., and 0 beyond; by
+        default white with sd 1
+
+    Averaging n trials divides the variance of white noise by n. Epochs longer than the interval
+    between pulses share samples: the last 0.2 s of a default epoch are the next one's baseline,
+    which ties the two ends of the average together; coloured noise ties all epochs. Baseline
+    correction then adds the mean's variance to all samples.
     """
     protocol = Protocol() if protocol is None else protocol
     n, n_times = protocol.n_trials, protocol.n_times
     period = protocol._steps(protocol.isi)
-    lag = np.abs(np.subtract.outer(np.arange(n_times), np.arange(n_times)))
-    shared = np.where(lag % period == 0, np.clip(n - lag // period, 0, n), 0)
+    by_lag = np.zeros(n_times + n * period)
+    values = np.ones(1) if autocovariance is None else np.asarray(autocovariance, dtype=float)
+    kept = values[: len(by_lag)]
+    by_lag[: len(kept)] = kept
+    lags = np.arange(-n_times + 1, n_times)
+    shared = np.zeros(len(lags))
+    for apart in range(-n + 1, n):  # pairs of trials so far apart
+        shared += (n - abs(apart)) * by_lag[np.abs(lags + apart * period)]
+    of_lag = np.subtract.outer(np.arange(n_times), np.arange(n_times)) + n_times - 1
     correct = np.eye(n_times)
     correct[:, protocol.baseline_slice] -= 1.0 / len(range(n_times)[protocol.baseline_slice])
-    return correct @ (shared / n**2) @ correct.T
+    return correct @ (shared[of_lag] / n**2) @ correct.T

@@ -1,0 +1,251 @@
+r"""Which experiment would say more? Expected information of designs, from the Fisher information.
+
+In the logarithms x of `IDENTIFIABLE_NAMES` the prior is about normal with covariance P. A response
+with derivatives J, whitened by its noise, leaves about the posterior covariance (P^-1 + J'J)^-1:
+the linear model that is tangent at one parameter vector. Averaged over the prior, the expected gain
+is E[log det(I + P J'J)] / 2 nats. No inference is run, so that hundreds of designs can be compared;
+the chapter on the ceiling shows how near this comes to the exact posterior.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy.optimize import newton
+
+from jrlib import eeg, sensitivity
+from jrlib.data import decimation
+from jrlib.dynamics import equilibria, jacobian
+from jrlib.model import simulate
+from jrlib.parameters import IDENTIFIABLE_NAMES, Prior, get_convention, identifiable
+from jrlib.protocol import Protocol, averaging_covariance, simulate_erp
+from jrlib.reference import Likelihood
+from jrlib.results import Result
+
+SAMPLING_RATE = 250.0  # Hz
+GAIN_SD = 1.0  # of the logarithm of an unknown gain: a factor of e up or down
+BACKGROUND = 300.0  # 1/s, at which five of six columns of the prior are still at rest
+# Noise of the ongoing input, 1/s at each step DT, s: as wide as Jansen and Rit's 120/s to 320/s.
+ONGOING_NOISE, DT = 200.0 / 12.0**0.5, 1e-3
+ONGOING = "spectrum of ongoing activity"
+STEP = 1e-3  # of a logarithm, in central differences
+REACH = 0.05  # m over which real EEG noise is correlated between electrodes
+# The study's recording, and what differs from it: a minute each, but for the last. A pulse to one
+# population is as strong as all three together.
+DESIGNS = {
+    "as in the study": {},
+    "pulse of 5 ms": {"pulse_width": 0.005},
+    "pulse of 20 ms": {"pulse_width": 0.02},
+    "pulse of 100 ms": {"pulse_width": 0.1},
+    "pulse of 300 ms": {"pulse_width": 0.3},
+    "half as strong": {"pulse": (16.8, 30.0, 30.0)},
+    "twice as strong": {"pulse": (67.2, 120.0, 120.0)},
+    "four times as strong": {"pulse": (134.4, 240.0, 240.0)},
+    "to pyramidal cells only": {"pulse": (153.6, 0.0, 0.0)},
+    "to excitatory cells only": {"pulse": (0.0, 153.6, 0.0)},
+    "to inhibitory cells only": {"pulse": (0.0, 0.0, 153.6)},
+    "pairs, 100 ms apart": {"pair": 0.1},
+    "pairs, 200 ms apart": {"pair": 0.2},
+    "pairs, 400 ms apart": {"pair": 0.4},
+    "two a second": {
+        "isi": 0.5,
+        "n_trials": 120,
+        "epoch": (-0.1, 0.4),
+        "baseline": (-0.1, 0.0),
+    },
+    "background of 300/s": {"background": BACKGROUND},
+    "ten minutes": {"n_trials": 600},
+}
+# What the sensors add and what is known of them: options of `likelihood` and `errors`.
+SETTINGS = {
+    "white noise": {},
+    "unknown gain": {"gain_sd": GAIN_SD},
+    "noise of real EEG": {"aperiodic": True},
+    "both": {"aperiodic": True, "gain_sd": GAIN_SD},
+}
+
+
+@dataclass(frozen=True)
+class Size:
+    """Draws of the prior, designs and noise factors at a tier."""
+
+    n: int
+    designs: tuple = (*DESIGNS, ONGOING)
+    noise_factors: tuple = (1.0, 1e4)
+
+
+SIZES = {
+    "smoke": Size(3, ("as in the study", ONGOING), (1e4,)),
+    "fast": Size(20),
+    "paper": Size(60),
+}
+
+
+def likelihood(protocol, convention, noise_factor, aperiodic=False):
+    """The exact `Likelihood` of a design's matched-filtered response at `SAMPLING_RATE`.
+
+    noise_factor : the raw noise has a standard deviation of `eeg.noise_sd(noise_factor)` a channel
+    aperiodic : noise with a 1/f spectrum and correlated between electrodes (`REACH`) in place of
+        white, independent noise
+    """
+    colour, reach = None, 0.0
+    if aperiodic:
+        duration = protocol.n_trials * protocol.isi
+        colour, reach = eeg.aperiodic_autocovariance(duration, protocol.dt), REACH
+    filtering = decimation(protocol, SAMPLING_RATE)
+    noise = eeg.noise_sd(noise_factor) * eeg.matched_noise(reach=reach)
+    covariance = filtering @ averaging_covariance(protocol, colour) @ filtering.T
+    return Likelihood(get_convention(convention), protocol, filtering, noise**2 * covariance)
+
+
+def prior_covariance(prior=None, n=20_000, seed=0):
+    """Covariance (8, 8) of the logarithms of `IDENTIFIABLE_NAMES`, from n draws of the prior."""
+    draws = (Prior() if prior is None else prior).sample(n, np.random.default_rng(seed))
+    return np.cov(np.log(identifiable(draws)).T)
+
+
+def slopes(protocol, convention, theta):
+    """What a design's response owes to each unknown: (9, n_times) at `SAMPLING_RATE`, mV.
+
+    Derivatives at theta (9,) by the logarithms of `IDENTIFIABLE_NAMES`, and by that of the gain,
+    which is the response itself.
+    """
+    derivatives = sensitivity.gradients([1.0], theta, convention, protocol)[:8, 0]
+    response = simulate_erp(theta, protocol, convention)
+    return np.vstack([derivatives, response]) @ decimation(protocol, SAMPLING_RATE).T
+
+
+def posterior_covariance(information, prior, gain_sd=0.0):
+    """What data leave of the prior's covariance in the tangent linear model: (8, 8).
+
+    information : (9, 9), of the logarithms of `IDENTIFIABLE_NAMES` and of the gain
+    prior : covariance (8, 8) of the logarithms of `IDENTIFIABLE_NAMES`
+    gain_sd : standard deviation of the logarithm of the gain; 0 where it is known
+    """
+    n = 9 if gain_sd else 8
+    precision = np.array(information[:n, :n])
+    precision[:8, :8] += np.linalg.inv(prior)
+    if gain_sd:
+        precision[8, 8] += gain_sd**-2
+    return np.linalg.inv(precision)[:8, :8]
+
+
+def spectrum(theta, frequencies, background, convention, noise=ONGOING_NOISE):
+    """Power spectrum (m,) of y_1 - y_2 at rest, mV^2 / Hz, one-sided; NaN where it has no rest.
+
+    theta : (9,); frequencies : (m,) Hz; background : constant excitatory input, 1/s, to which noise
+    of this standard deviation is added at each step of 1 ms. Of the model linearised at the
+    equilibrium on which it settles: |H(f)|^2 times the spectrum of the input.
+    """
+    rest = _rest(theta, background, convention)
+    matrix = jacobian(rest, theta, convention)
+    if not (np.isfinite(matrix).all() and np.linalg.eigvals(matrix).real.max() < 0.0):
+        return np.full(len(frequencies), np.nan)
+    source = np.zeros(6)
+    source[4] = theta[0] * theta[2]
+    resolvent = 2j * np.pi * np.asarray(frequencies)[:, np.newaxis, np.newaxis] * np.eye(6) - matrix
+    gain = np.linalg.solve(
+        resolvent, np.broadcast_to(source[:, np.newaxis], (len(resolvent), 6, 1))
+    )
+    return 2.0 * noise**2 * DT * np.abs(gain[:, 1, 0] - gain[:, 2, 0]) ** 2
+
+
+def _rest(theta, background, convention):
+    """The state (6,) on which a constant input holds the column, NaN where it does not settle."""
+    drive = np.tile([0.0, background, 0.0], (4000, 1))
+    states = simulate(theta, drive, convention=convention, states=True)
+    settled = np.ptp(states[-500:, :3], axis=0).max() < 1e-3 * np.ptp(states[:, :3])
+    if not settled:
+        return np.full(6, np.nan)
+
+    def excess(v):
+        return float(equilibria(v, theta, convention)[0]) - background
+
+    v = states[-1, 1] - states[-1, 2]
+    return equilibria(newton(excess, v, x1=v + 1e-4, tol=1e-12), theta, convention)[1]
+
+
+def spectrum_information(theta, background, duration, convention, noise_sd, aperiodic=False):
+    """Information (9, 9) in the spectrum of ongoing activity, or NaN; see `posterior_covariance`.
+
+    duration : of the recording, s; noise_sd : of the raw sensor noise after the matched filter, mV
+    Whittle's likelihood: ordinates of the periodogram, 1 / duration apart, are independent and
+    exponential, so each tells the derivatives of its log expectation with weight 1.
+    """
+    spacing = 0.5
+    frequencies = np.arange(1.0, 45.0 + spacing, spacing)
+    floor = np.ones(round(0.5 / DT / spacing) + 1)
+    if aperiodic:
+        floor /= 1.0 + np.arange(len(floor)) * spacing
+    floor *= noise_sd**2 / (spacing * floor.sum())
+    floor = floor[np.round(frequencies / spacing).astype(int)]
+
+    def whole(theta):
+        return spectrum(theta, frequencies, background, convention)
+
+    power = whole(theta)
+    slopes = []
+    for k in range(8):
+        up, down = np.array([theta, theta])
+        up[k], down[k] = theta[k] * np.exp(STEP), theta[k] * np.exp(-STEP)
+        slopes.append((whole(up) - whole(down)) / (2.0 * STEP))
+    slopes = np.array([*slopes, 2.0 * power]) / (power + floor)  # of log (power + floor)
+    return duration * spacing * slopes @ slopes.T
+
+
+def cell(convention, design, noise_factors, n, seed):
+    """How much a design would say at n draws of the prior; a `Result` with the table "draws".
+
+    design : name in `DESIGNS`, or `ONGOING`: a minute of ongoing activity instead of a response
+    Columns of the table: draw, noise_factor, setting (of `SETTINGS`), nats (gain of information on
+    the eight combinations) and, for each of `IDENTIFIABLE_NAMES`, the standard deviation of its
+    logarithm that is left over that of the prior. Draws without a rest have NaN.
+    """
+    prior = prior_covariance()
+    rows = []
+    protocol = Protocol() if design == ONGOING else Protocol(**DESIGNS[design])
+    settings = {
+        (factor, name): options for factor in noise_factors for name, options in SETTINGS.items()
+    }
+    likelihoods = {
+        (factor, aperiodic): likelihood(protocol, convention, factor, aperiodic)
+        for factor in (noise_factors if design != ONGOING else ())
+        for aperiodic in (False, True)
+    }
+    for draw, theta in enumerate(Prior().sample(n, np.random.default_rng(seed))):
+        if design != ONGOING:
+            owed = slopes(protocol, convention, theta)
+        for (factor, name), options in settings.items():
+            aperiodic = options.get("aperiodic", False)
+            if design == ONGOING:
+                sd = eeg.noise_sd(factor) * eeg.matched_noise(reach=REACH if aperiodic else 0.0)
+                information = spectrum_information(
+                    theta, BACKGROUND, 60.0, convention, sd, aperiodic
+                )
+            else:
+                white = likelihoods[factor, aperiodic].whiten(owed)
+                information = white @ white.T
+            left = posterior_covariance(information, prior, options.get("gain_sd", 0.0))
+            ratio = np.sqrt(np.diag(left) / np.diag(prior))
+            nats = 0.5 * (np.linalg.slogdet(prior)[1] - np.linalg.slogdet(left)[1])
+            rows.append((draw, factor, name, nats, *ratio))
+    columns = ["draw", "noise_factor", "setting", "nats", *IDENTIFIABLE_NAMES]
+    return Result({"draws": pd.DataFrame(rows, columns=columns)})
+
+
+def grid(tier, seed, conventions=("RELEASED", "CLASSIC")):
+    """The configurations of `cell` at a tier; ValueError for an unknown one."""
+    if tier not in SIZES:
+        raise ValueError(f"tier: got {tier!r}, expected one of {', '.join(SIZES)}")
+    size = SIZES[tier]
+    return [
+        {
+            "convention": convention,
+            "design": design,
+            "noise_factors": list(size.noise_factors),
+            "n": size.n,
+            "seed": seed,
+        }
+        for convention in conventions
+        for design in size.designs
+    ]

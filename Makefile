@@ -1,6 +1,7 @@
 # make book      build the book and print the page to open
 # make test      style, every chapter at smoke size, the book without a warning, the tests
 # make bench     time jrlib beside other simulators, in an environment of its own (.venv-bench)
+# make samplers  the same for samplers of the reference posterior, in effective draws per simulation
 # make lab       JupyterLab on the chapters
 # make chapters  run the chapters from zero (TIER=smoke, fast or paper)
 # make clean     remove what was built here; the environments stay
@@ -14,7 +15,7 @@ PAGE := book/_build/html/index.html
 SOURCES := _config.yml _toc.yml $(wildcard jrlib/*.py book/*.ipynb book/*.md book/*.bib \
 	book/_static/* book/_templates/* results/fast/*/*/record.json results/paper/*/*/record.json)
 
-.PHONY: book test bench lab chapters clean
+.PHONY: book test bench samplers lab chapters clean
 
 book: $(PAGE)
 	@echo "The book: $(CURDIR)/$(PAGE)"
@@ -33,6 +34,9 @@ test: $(INSTALLED)
 
 bench: .venv-bench/installed
 	.venv-bench/bin/python bench/bench.py
+
+samplers: .venv-bench/installed
+	.venv-bench/bin/python bench/samplers.py
 
 # Peers that do not install here, one by one, are left out of the table.
 .venv-bench/installed: requirements.txt bench/requirements.txt pyproject.toml

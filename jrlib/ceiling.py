@@ -156,6 +156,15 @@ class Reference:
         draws = rto.sample(residual, mode, n, rng, **options)
         return self._summary(draws, mode, rng) if draws.ess > 0 else self._failure(mode)
 
+    def log_density(self, points, observed):
+        """Log posterior density (n,) at points (n, 8) given an output of the matched filter.
+
+        Up to a constant; -inf where the products cannot be, NaN where the model diverges.
+        """
+        misfit = self._respond(points) - self.likelihood.whiten(observed)
+        normal = np.sum(points**2, axis=1) + np.sum(misfit**2, axis=1)
+        return self._correction(points) - 0.5 * normal
+
     def _mode(self, target):
         """The `rto.Minimum` of descents to the whitened data, with more starts while none fits."""
         nearest = np.argsort(np.sum((self._responses - target) ** 2, axis=1))

@@ -446,4 +446,6 @@ def main(arguments=None):
 
 
 if __name__ == "__main__":
+    from jrlib.ceiling import main  # so that results are made by jrlib.ceiling, not by __main__
+
     sys.exit(main())

@@ -227,7 +227,8 @@ def cell(convention, design, noise_factors, n, seed):
                 information = white @ white.T
             left = posterior_covariance(information, prior, options.get("gain_sd", 0.0))
             ratio = np.sqrt(np.diag(left) / np.diag(prior))
-            nats = 0.5 * (np.linalg.slogdet(prior)[1] - np.linalg.slogdet(left)[1])
+            with np.errstate(invalid="ignore"):  # NaN for a draw without a rest
+                nats = 0.5 * (np.linalg.slogdet(prior)[1] - np.linalg.slogdet(left)[1])
             rows.append((draw, factor, name, nats, *ratio))
     columns = ["draw", "noise_factor", "setting", "nats", *IDENTIFIABLE_NAMES]
     return Result({"draws": pd.DataFrame(rows, columns=columns)})

@@ -20,7 +20,8 @@ from urllib.parse import unquote, urlsplit
 import yaml
 from browser import launched, settle
 from bs4 import BeautifulSoup
-from pypdf import PdfReader
+from pypdf import PdfReader, PdfWriter
+from pypdf.generic import NameObject, TextStringObject
 
 from jrlib import provenance
 
@@ -29,20 +30,22 @@ HTML = BOOK / "_build" / "html"
 OUTPUT = BOOK / "_build" / "pdf"
 # An A4 sheet less the margins in print.css, in CSS pixels.
 SHEET = {"width": 650, "height": 970}
-# Tables that are too wide become smaller as a whole.
-SHRINK = """
-for (const table of document.querySelectorAll("article table")) {
-    const room = table.parentElement.clientWidth / table.scrollWidth;
-    if (room < 1) table.style.zoom = room;
-}
-"""
-NUMBER = """
-(numbers) => {
+PREPARE = """() => {
+    // Tables that are too wide become smaller as a whole.
+    for (const table of document.querySelectorAll("article table")) {
+        const room = table.parentElement.clientWidth / table.scrollWidth;
+        if (room < 1) table.style.zoom = room;
+    }
+    // The panels of the explorer are no sections; what is left is the outline.
+    for (const title of document.querySelectorAll("#explorer-app h2")) title.role = "none";
+    const headings = document.querySelectorAll(":is(h1, h2, h3, h4, h5, h6):not([role])");
+    return [...headings].map((heading) => heading.textContent.trim());
+}"""
+NUMBER = """(numbers) => {
     for (const link of document.querySelectorAll("nav a")) {
         link.dataset.page = numbers[link.hash.slice(1)];
     }
-}
-"""
+}"""
 
 
 def assemble(html=HTML, code=False):
@@ -51,12 +54,13 @@ def assemble(html=HTML, code=False):
     Ids that an earlier page has already get the page's name in front; links between the pages
     follow. Links to files beside the pages, which a PDF does not have, become plain text.
     """
-    root = yaml.safe_load((BOOK / "_toc.yml").read_text())["root"]
-    front = _read(html / f"{root}.html")
+    first = yaml.safe_load((BOOK / "_toc.yml").read_text())["root"] + ".html"
+    front = _read(html / first)
     contents = front.select_one("nav.bd-docs-nav")
-    contents.select_one("a[href='#']")["href"] = f"{root}.html"
-    links = contents.find_all("a", href=True)
-    pages = {link["href"]: _read(html / link["href"]) for link in links}
+    for caption in contents.select("[role=heading]"):
+        del caption["role"]
+    names = [link["href"] for link in contents.find_all("a")][1:]  # after "#", this page
+    pages = {first: front} | {name: _read(html / name) for name in names}
     articles = {name: page.article for name, page in pages.items()}
 
     anchors = {}  # (page, id there) -> id here
@@ -67,7 +71,9 @@ def assemble(html=HTML, code=False):
             own = element["id"]
             element["id"] = f"{article['id']}-{own}" if own in taken else own
             anchors[name, own] = element["id"]
-    for name, part in [(f"{root}.html", contents), *articles.items()]:
+    for name, part in [(first, contents), *articles.items()]:
+        for useless in part.select("a.headerlink, a[download]"):
+            useless.decompose()
         for link in part.find_all("a", href=True):
             address = urlsplit(link["href"])
             target = (unquote(address.path) or name, unquote(address.fragment))
@@ -75,8 +81,6 @@ def assemble(html=HTML, code=False):
                 link["href"] = f"#{anchors[target]}"
             elif not address.scheme:
                 del link["href"]
-        for useless in part.select("a.headerlink, a[download]"):
-            useless.decompose()
         for folded in part.select("details.hide"):
             if code:
                 folded.summary.decompose()
@@ -88,11 +92,11 @@ def assemble(html=HTML, code=False):
 
     scripts = {str(tag): tag for page in pages.values() for tag in page.head.find_all("script")}
     head = [
-        f"<title>{escape(articles[f'{root}.html'].h1.get_text())}</title>",
+        f"<title>{escape(front.article.h1.get_text())}</title>",
         *front.find_all("link", rel="stylesheet"),
         *(text for text, tag in scripts.items() if _needed(tag)),
     ]
-    body = [_title(), contents, *articles.values()]
+    body = [_title(), "<h1>Contents</h1>", contents, *articles.values()]
     return (
         "<!DOCTYPE html><html lang='en' data-theme='light'><head><meta charset='utf-8'>"
         f"{_text(head)}</head><body class='pdf'><main class='bd-content'>{_text(body)}</main></body></html>"
@@ -117,13 +121,14 @@ def _title():
     """The title page, from CITATION.cff and the commit."""
     citation = yaml.safe_load((BOOK.parent / "CITATION.cff").read_text())
     title, _, subtitle = citation["title"].partition(": ")
-    commit = provenance.commit()
+    head = provenance.commit()
+    commit = f", commit {head[:12]}{head[40:]}" if head else ""
     return f"""<header class="pdf-title">
-        <p class="pdf-title-main">{escape(title)}</p>
+        <p>{escape(title)}</p>
         <p>{escape(subtitle[:1].upper() + subtitle[1:])}</p>
         <p>{escape(", ".join(author["name"] for author in citation["authors"]))}</p>
-        <p>Version {citation["version"]}{commit and f", commit {commit[:12]}"}.
-        Printed on {date.today():%-d %B %Y}. {citation["license"]} licence.</p>
+        <p>Version {citation["version"]}{commit}. Printed on {date.today()}.
+        {citation["license"]} licence.</p>
     </header>"""
 
 
@@ -135,12 +140,13 @@ def write(output, html=HTML, code=False):
     address = f"{html.as_uri()}/pdf.html"  # answered from memory
     with launched() as browser:
         page = browser.new_page(viewport=SHEET, color_scheme="light")
+        page.set_default_timeout(600_000)  # ms; seconds on a machine that is not busy
         page.emulate_media(media="print")
         book = assemble(html, code)
         page.route(address, lambda route: route.fulfill(body=book, content_type="text/html"))
         page.goto(address)
         settle(page)
-        page.evaluate(SHRINK)
+        headings = page.evaluate(PREPARE)
         # Printed twice: the second time with the numbers of the pages in the contents.
         draft = PdfReader(io.BytesIO(page.pdf(**options)))
         numbers = {
@@ -148,7 +154,21 @@ def write(output, html=HTML, code=False):
             for name, destination in draft.named_destinations.items()
         }
         page.evaluate(NUMBER, numbers)
-        page.pdf(path=output, **options)
+        printed = PdfWriter(io.BytesIO(page.pdf(**options)))
+    # Chromium takes the outline's titles from what it paints, line by line and some of them twice.
+    for item, title in zip(_items(printed.root_object["/Outlines"]), headings, strict=True):
+        item[NameObject("/Title")] = TextStringObject(title)
+    printed.write(output)
+
+
+def _items(parent):
+    """The entries of an outline, depth first."""
+    item = parent.get("/First")
+    while item is not None:
+        item = item.get_object()
+        yield item
+        yield from _items(item)
+        item = item.get("/Next")
 
 
 def main():

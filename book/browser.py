@@ -41,7 +41,7 @@ def launched():
 
 
 def settle(page):
-    """Wait until a page is complete: its formulas typeset, and the explorer drawn if it is there."""
+    """Wait until a page is complete: its formulas typeset and the explorer, if any, drawn."""
     page.evaluate("window.MathJax?.startup?.promise")
     if page.locator("#explorer-app").count():
         page.wait_for_selector("#explorer-app[data-sensitivities=done]")

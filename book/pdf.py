@@ -97,10 +97,11 @@ def assemble(html=HTML, code=False):
         *(text for text, tag in scripts.items() if _needed(tag)),
     ]
     body = [_title(), "<h1>Contents</h1>", contents, *articles.values()]
-    return (
-        "<!DOCTYPE html><html lang='en' data-theme='light'><head><meta charset='utf-8'>"
-        f"{_text(head)}</head><body class='pdf'><main class='bd-content'>{_text(body)}</main></body></html>"
-    )
+    return f"""<!DOCTYPE html>
+        <html lang="en" data-theme="light">
+        <head><meta charset="utf-8">{_text(head)}</head>
+        <body class="pdf"><main class="bd-content">{_text(body)}</main></body>
+        </html>"""
 
 
 def _read(path):
@@ -175,7 +176,7 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--code", action="store_true", help="with the code that the pages fold away")
+    parser.add_argument("--code", action="store_true", help="with the code that pages fold away")
     code = parser.parse_args().code
     if not (HTML / "index.html").exists():
         sys.exit("the book has not been built: jupyter-book build book/")

@@ -36,8 +36,8 @@ PREPARE = """() => {
         const room = table.parentElement.clientWidth / table.scrollWidth;
         if (room < 1) table.style.zoom = room;
     }
-    // The panels of the explorer are no sections; what is left is the outline.
-    for (const title of document.querySelectorAll("#explorer-app h2")) title.role = "none";
+    // The panels of what is drawn are no sections; what is left is the outline.
+    for (const title of document.querySelectorAll(".jr-panel h2")) title.role = "none";
     const headings = document.querySelectorAll(":is(h1, h2, h3, h4, h5, h6):not([role])");
     return [...headings].map((heading) => heading.textContent.trim());
 }"""
@@ -63,14 +63,14 @@ def assemble(html=HTML, code=False):
     pages = {first: front} | {name: _read(html / name) for name in names}
     articles = {name: page.article for name, page in pages.items()}
 
-    anchors = {}  # (page, id there) -> id here
+    anchors = {(name, ""): Path(name).stem for name in pages}  # (page, id there) -> id here
     for name, article in articles.items():
-        article["id"] = anchors[name, ""] = Path(name).stem
         taken = set(anchors.values())
         for element in article.find_all(id=True):
             own = element["id"]
-            element["id"] = f"{article['id']}-{own}" if own in taken else own
+            element["id"] = f"{anchors[name, '']}-{own}" if own in taken else own
             anchors[name, own] = element["id"]
+        article["id"] = anchors[name, ""]
     for name, part in [(first, contents), *articles.items()]:
         for useless in part.select("a.headerlink, a[download]"):
             useless.decompose()

@@ -1,5 +1,6 @@
 # make book      build the book and print the page to open
 # make test      style, every chapter at smoke size, the book without a warning, the tests
+# make pdf       the book as one PDF (CODE=yes: with the code that the pages fold away)
 # make bench     time jrlib beside other simulators, in an environment of its own (.venv-bench)
 # make samplers  the same for samplers of the reference posterior, in effective draws per simulation
 # make lab       JupyterLab on the chapters
@@ -13,9 +14,10 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 PAGE := book/_build/html/index.html
 SOURCES := _config.yml _toc.yml $(wildcard jrlib/*.py book/*.ipynb book/*.md book/*.bib \
-	book/_static/* book/_templates/* results/fast/*/*/record.json results/paper/*/*/record.json)
+	book/_static/* book/_templates/* book/_ext/*.py \
+	results/fast/*/*/record.json results/paper/*/*/record.json)
 
-.PHONY: book test bench samplers lab chapters clean
+.PHONY: book test pdf bench samplers lab chapters clean
 
 book: $(PAGE)
 	@echo "The book: $(CURDIR)/$(PAGE)"
@@ -31,6 +33,9 @@ test: $(INSTALLED)
 	$(BIN)/python book/chapters.py --tier smoke
 	$(BIN)/jupyter-book build book/ --all -W --keep-going
 	$(BIN)/python -m pytest --require-book
+
+pdf: $(PAGE)
+	$(BIN)/python book/pdf.py $(if $(filter yes,$(CODE)),--code)
 
 bench: .venv-bench/installed
 	.venv-bench/bin/python bench/bench.py

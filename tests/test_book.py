@@ -15,6 +15,7 @@ from bs4 import BeautifulSoup
 ROOT = Path(__file__).resolve().parents[1]
 BOOK = ROOT / "book"
 HTML = BOOK / "_build" / "html"
+README = (ROOT / "README.md").read_text()
 
 
 def toc():
@@ -52,9 +53,28 @@ def test_everything_jrlib_needs_is_pinned():
     assert set(metadata["project"]["dependencies"]) <= pinned
 
 
+def test_binder_installs_the_same_versions():
+    """Binder runs `pip install -r binder/requirements.txt` in the repository's root."""
+    folder = ROOT / "binder"
+    lines = (folder / "requirements.txt").read_text().splitlines()
+    options = dict(line.split() for line in lines if not line.startswith("#"))
+    assert (folder / options.pop("-r")).resolve() == ROOT / "requirements.txt"
+    assert list(options) == ["--extra-index-url"], "all packages are in the root's requirements.txt"
+    python = (folder / "runtime.txt").read_text().strip()
+    workflow = yaml.safe_load((ROOT / ".github/workflows/book.yml").read_text())
+    (tested,) = [
+        step["with"]["python-version"]
+        for step in workflow["jobs"]["build"]["steps"]
+        if "python-version" in step.get("with", {})
+    ]
+    assert python == f"python-{tested}"
+    (opened,) = re.findall(r"mybinder\.org\S*urlpath=lab/tree/(\S+?)[`)\s]", README)
+    assert (ROOT / opened).exists()
+
+
 def test_the_readmes_code_runs(monkeypatch):
     monkeypatch.setattr("matplotlib.pyplot.show", lambda *args, **kwargs: None)
-    code = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[1]
+    code = re.search(r"```python\n(.*?)```", README, re.DOTALL)[1]
     names = {}
     exec(code, names)
     signal, back = names["erp"][0], names["source"]
@@ -115,14 +135,9 @@ def test_names_of_figures_and_tables_are_unique_in_the_book():
 
 
 @pytest.fixture(scope="module")
-def pages(request):
+def pages(built_book):
     """The built pages by file name, parsed."""
-    if not (HTML / "index.html").exists():
-        message = "the book has not been built: jupyter-book build book/"
-        if request.config.getoption("--require-book"):
-            pytest.fail(message)
-        pytest.skip(message)
-    files = sorted(HTML.glob("*.html"))
+    files = sorted(built_book.glob("*.html"))
     return {file.name: BeautifulSoup(file.read_text(), "html.parser") for file in files}
 
 
@@ -213,6 +228,20 @@ def test_numbers_in_the_prose_were_filled_in(pages, name):
     assert len(numbers) == expected
     assert all(re.search(r"\w", number.get_text()) for number in numbers)
     assert not any(number.get_text() in ("nan", "None") for number in numbers)
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_page_offers_its_notebook_with_outputs(pages, name):
+    links = [link["href"] for link in pages[f"{name}.html"].find_all("a", href=True)]
+    assert f"notebooks/{name}.ipynb" in links
+    offered = nbformat.read(HTML / "notebooks" / f"{name}.ipynb", as_version=4)
+    nbformat.validate(offered)
+    assert [cell.source for cell in offered.cells] == [cell.source for cell in read(name).cells]
+    outputs = [o for cell in offered.cells for o in cell.get("outputs", [])]
+    assert not [output for output in outputs if output.output_type == "error"]
+    shown = [cell for cell in figure_cells(offered) if cell.outputs]
+    assert len(shown) == len(figure_cells(read(name)))
+    assert any("text/html" in output.get("data", {}) for output in outputs)
 
 
 @pytest.mark.parametrize("name", CHAPTERS)

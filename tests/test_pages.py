@@ -4,13 +4,12 @@ them, and whether the explorer's JavaScript computes what jrlib does.
 Screenshots of every page go to `book/_build/screenshots/`.
 """
 
-import shutil
 from contextlib import contextmanager
 
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import sync_playwright
+from browser import launched, settle
 from test_book import BOOK, HTML, toc
 
 import jrlib
@@ -18,35 +17,14 @@ from jrlib import eeg, sensitivity
 from jrlib.protocol import averaging_covariance
 
 SCREENSHOTS = BOOK / "_build" / "screenshots"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-OPTIONS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
-READY = "#explorer-app[data-sensitivities=done]"
 
 
 @pytest.fixture(scope="module")
-def browser(request):
-    """Chromium, with the book built; otherwise skip, or fail under --require-book."""
-    executable = next(filter(None, map(shutil.which, BROWSERS)), None)
-    message = None
-    if not (HTML / "index.html").exists():
-        message = "the book has not been built: jupyter-book build book/"
-    elif executable is None:
-        message = f"no browser (looked for {', '.join(BROWSERS)}): apt-get install chromium"
-    if message and request.config.getoption("--require-book"):
-        pytest.fail(message)
-    if message:
-        pytest.skip(message)
-    with sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=executable, args=OPTIONS)
+def browser(book_and_browser):
+    """Chromium, with the book built."""
+    with launched() as browser:
+        yield browser
 
 
 @contextmanager
@@ -62,9 +40,7 @@ def opened(browser, name, theme="light", size=DESKTOP, **options):
     address, _, fragment = name.partition("#")
     page.goto(f"{HTML.as_uri()}/{address}.html" + (f"#{fragment}" if fragment else ""))
     if options.get("java_script_enabled", True):
-        page.evaluate("window.MathJax?.startup?.promise")
-        if address == "explorer":
-            page.wait_for_selector(READY)
+        settle(page)
     yield page
     context.close()
 

@@ -19,6 +19,9 @@ document.addEventListener("DOMContentLoaded", () => {
   });
   boxes.forEach((box) => box.querySelector("table") && sizes.observe(box));
 
+  // Browsers would show notebooks as text. (From disk they still do, in a tab; the file is there.)
+  for (const link of document.querySelectorAll(".dropdown-download-buttons a")) link.download = "";
+
   // Sphinx calls the references a list, and its entries what lists may not contain.
   for (const entry of document.querySelectorAll(".citation-list > .citation")) {
     entry.setAttribute("role", "listitem");

@@ -12,7 +12,7 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 PAGE := book/_build/html/index.html
 SOURCES := _config.yml _toc.yml $(wildcard jrlib/*.py book/*.ipynb book/*.md book/*.bib \
-	book/_static/* book/_templates/* results/fast/*/*/record.json results/paper/*/*/record.json)
+	book/_ext/*.py book/_static/* book/_templates/* results/fast/*/*/record.json results/paper/*/*/record.json)
 
 .PHONY: book test bench lab chapters clean
 

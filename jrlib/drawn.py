@@ -112,7 +112,7 @@ def _with_names(rows, axis):
         if not isinstance(formatter, FixedFormatter | FuncFormatter | StrCategoryFormatter):
             continue
         places = np.asarray(locator(), dtype=float)
-        names = [plain(text) for text in formatter.format_ticks(places)]
+        names = [plain(str(text)) for text in formatter.format_ticks(places)]
         numbers = np.array([_number(name) for name in names])
         if not any(names) or np.allclose(numbers, places, rtol=0.05):
             continue  # numbers written in a way of their own
@@ -127,7 +127,7 @@ def _with_names(rows, axis):
 
 def _number(text):
     try:
-        return float(text.replace("−", "-").replace(",", ""))
+        return float(re.sub(r"^10\^\{(.+)\}$", r"1e\1", text).replace("−", "-").replace(",", ""))
     except ValueError:
         return np.nan
 

@@ -138,6 +138,8 @@ def test_positions_are_named_by_the_ticks(ax):
     rows = read(ax, "a")
     assert list(rows.x) == ["A_e", "b_i", "C"]
     expect(rows.drop(columns="x"), "points", y=Y, low=[0.0] * 3, high=[1.0] * 3)
+    ax.set_xticks(range(3), ["$10^{-1}$", 1, "$10^{4}$"])
+    expect(read(ax, "a"), "points", x=[0.1, 1.0, 1e4])
 
 
 def test_noise_levels_are_factors_again():

@@ -7,11 +7,14 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import HTML
+from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, Polygon
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 from scipy.optimize import isotonic_regression
 
+from jrlib import drawn
 from jrlib.comparison import METHODS
 from jrlib.parameters import PARAMETERS, QUANTITY_NAMES, TYPICAL
 from jrlib.protocol import Protocol, simulate_erp
@@ -27,7 +30,7 @@ BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, RED, PURPLE = (
     "#d55e00",
     "#cc79a7",
 )
-GREY = "#777777"
+GREY = "#767676"
 COLORS = {
     "RELEASED": ORANGE,
     "TABULATED": PURPLE,
@@ -52,8 +55,13 @@ METRICS = {  # metric: (name on axes and tables, what the mean predictor gets)
 
 
 def use_house_style():
-    """Set matplotlib to the book's style: SVG that is the same from run to run, plain axes."""
+    """Set matplotlib to the book's style: SVG that is the same from run to run, plain axes.
+
+    A figure that a notebook shows has its data beside it as text/csv: see `drawn.data`.
+    """
     set_matplotlib_formats("svg", metadata={"Date": None}, bbox_inches="tight")
+    formatters = InteractiveShell.instance().display_formatter
+    formatters.mimebundle_formatter.for_type(Figure, _data_beside)
     mpl.rcParams.update(
         {
             "svg.hashsalt": "jrlib",
@@ -82,19 +90,44 @@ def use_house_style():
     )
 
 
+def _data_beside(figure, include=None, exclude=None):
+    data = drawn.data(figure)
+    return {"text/csv": data.to_csv(index=False)} if len(data) else {}
+
+
+def ink(color):
+    """A colour, or that of a name in COLORS, dark enough for text on white (WCAG AA: 4.5 to 1)."""
+    rgb = np.array(mpl.colors.to_rgb(COLORS.get(color, color)))
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    linear *= min(1.0, (1.05 / 4.5 - 0.05) / (linear @ [0.2126, 0.7152, 0.0722]))
+    return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+
+
 def stamp(figure, text):
     """Write tier, sample size and seeds in small grey type under a figure; returns the figure."""
-    figure.supxlabel(text, x=0.99, ha="right", fontsize=7.5, color=GREY)
+    figure.supxlabel(text, x=0.99, ha="right", fontsize=7.5, color=GREY, gid=drawn.NOTE)
     return figure
 
 
-def table(frame, name, caption, formats=None):
+class Table(HTML):
+    """A table for a notebook: HTML, and its data beside it as text/csv."""
+
+    def __init__(self, markup, frame):
+        super().__init__(markup)
+        self.frame = frame
+
+    def _repr_mimebundle_(self, include=None, exclude=None):
+        return {"text/csv": self.frame.to_csv(index=False)}
+
+
+def table(frame, name, caption, formats=None, data=None):
     """An HTML table with an id and a caption.
 
     frame : DataFrame; strings in its cells may hold HTML
     name : id of the table, such as "tab-parameters"
     caption : plain text or HTML
     formats : column -> format such as "{:.2f}", or function; missing values are left blank
+    data : DataFrame for the CSV; without it, the frame, its texts without HTML
 
     The caption and the first column stay in view when a narrow page makes the table scroll
     sideways.
@@ -108,7 +141,10 @@ def table(frame, name, caption, formats=None):
     body = re.sub(r"(<tr[^>]*>\s*<t[hd])>", rf'\1 style="{stays}">', body)
     head = body.index(">") + 1
     caption = f'<div style="position: sticky; left: 0; max-width: 88vw">{caption}</div>'
-    return HTML(f"{body[:head]}\n  <caption>{caption}</caption>{body[head:]}")
+    if data is None:
+        data = frame.map(lambda cell: drawn.plain(cell) if isinstance(cell, str) else cell)
+        data = data.rename(columns=drawn.plain)
+    return Table(f"{body[:head]}\n  <caption>{caption}</caption>{body[head:]}", data)
 
 
 def quality_table(scores, name, caption, by="noise_factor", head="noise"):
@@ -136,7 +172,7 @@ def quality_table(scores, name, caption, by="noise_factor", head="noise"):
     wide.insert(0, "parameter", [f"${quantity}$" for _, quantity in wide.index])
     wide.insert(1, head, groups)
     note = f"Bold: the interval leaves out {reference:g}, what always answering the mean would get."
-    return table(wide, name, f"{label}. {caption} {note}")
+    return table(wide, name, f"{label}. {caption} {note}", data=scores)
 
 
 def noise_positions(factors):
@@ -166,7 +202,8 @@ def noise_axis(axes, snr, decades=2):
     ]
     axes.set_xticks([x for x, _ in shown], texts)
     positions = noise_positions(snr.index)
-    axes.set_xticks(positions, minor=True)
+    axes.set_xticks(positions, [f"{factor:.10g}" for factor in snr.index], minor=True)
+    axes.tick_params(axis="x", which="minor", labelbottom=False)  # names for `drawn.data` only
     axes.set_xlim(min(positions) - 0.5, max(positions) + 0.5)
 
 
@@ -191,13 +228,14 @@ def draw_quality(scores, means):
         shown = means if name == "mean" else scores[scores.parameter == name]
         for method, offset in zip(methods, np.linspace(-0.21, 0.21, len(methods)), strict=True):
             line = shown[shown.method == method].sort_values("noise_factor")
-            x, color = noise_positions(line.noise_factor) + offset, COLORS[method]
-            ax.vlines(x, line.low, line.high, color=color, lw=0.9, alpha=0.55)
-            noisy = line.noise_factor > 0  # without noise there is no place on the logarithmic axis
-            style = {"color": color, "marker": "o", "ms": 2.4, "mew": 0, "lw": 1.0}
-            ax.plot(x[~noisy], line.value[~noisy], **style)
+            x, style = noise_positions(line.noise_factor) + offset, {"color": COLORS[method]}
+            style["label"] = METHODS[method].label
+            ax.vlines(x, line.low, line.high, lw=0.9, alpha=0.55, **style)
             style["ls"] = (0, (2.5, 1.2)) if method in DASHED else "-"
-            ax.plot(x[noisy], line.value[noisy], label=METHODS[method].label, **style)
+            # A gap after no noise, which has no place on the logarithmic axis.
+            gap = (line.noise_factor == 0).sum()
+            x, value = (np.insert(np.asarray(values), gap, np.nan) for values in (x, line.value))
+            ax.plot(x, value, marker="o", ms=2.4, mew=0, lw=1.0, **style)
         ax.set_title("mean over all thirteen" if name == "mean" else f"${name}$")
         noise_axis(ax, snr)
         ax.tick_params(labelsize=7.5)
@@ -235,7 +273,7 @@ def label_lines(axes):
             (1.06, height),
             xycoords="axes fraction",
             textcoords="axes fraction",
-            color=line.get_color(),
+            color=ink(line.get_color()),
             va="center",
             fontsize=9,
             arrowprops={
@@ -315,7 +353,7 @@ def flow_diagram():
     # Stage 1: three populations; the pyramidal cells send to both kinds of interneurons.
     for x, color, name in ((0.52, BLUE, "excitatory"), (1.9, RED, "inhibitory")):
         page.add_patch(Circle((x, 2.83), 0.16, fc=color, ec="none"))
-        write(x, 3.2, f"{name}\ninterneurons", 8.5, color=color, linespacing=1.05)
+        write(x, 3.2, f"{name}\ninterneurons", 8.5, color=ink(color), linespacing=1.05)
     page.add_patch(Polygon([(1.21, 1.74), (0.98, 1.34), (1.44, 1.34)], fc=BLACK, ec="none"))
     write(1.21, 1.2, "pyramidal cells", 8.5)
     arrow((1.0, 1.56), (0.47, 2.64), BLACK, -0.28)
@@ -325,9 +363,9 @@ def flow_diagram():
     write(0.29, 2.08, "$C a_1$")
     write(0.81, 2.08, "$C a_2$", color=BLUE)
     write(2.14, 2.08, "$C a_3$")
-    write(1.61, 2.08, "$C a_4$", color=RED)
+    write(1.61, 2.08, "$C a_4$", color=ink(RED))
     write(0.4, 1.45, "$A_e,\\ b_e$", color=BLUE)
-    write(2.02, 1.45, "$A_i,\\ b_i$", color=RED)
+    write(2.02, 1.45, "$A_i,\\ b_i$", color=ink(RED))
     pulses = np.array([0, 0, 1, 1, 0, 0, 1, 1, 0, 0])
     page.plot(
         0.2 + 0.08 * np.array([0, 1, 1, 2, 2, 5, 5, 6, 6, 7]), 0.78 + 0.17 * pulses, color=GREY

@@ -7,6 +7,7 @@ from urllib.parse import unquote, urlsplit
 
 import nbformat
 import numpy as np
+import pandas as pd
 import papermill
 import pytest
 import yaml
@@ -200,6 +201,28 @@ def test_figures_have_captions(pages):
             caption = figure.find("figcaption")
             assert caption, f"{name}: {figure.get('id')} has no caption"
             assert len(caption.get_text().strip()) >= 40, f"{name}: {figure.get('id')}"
+
+
+def test_data_of_figures_and_tables_can_be_downloaded(pages):
+    without = set()
+    for page in pages.values():
+        for shown in page.select("figure[id^=fig-], table[id^=tab-]"):
+            link = shown.find_parent(class_="cell_output").select_one(".data-link a[download]")
+            if link is None:
+                without.add(shown["id"])
+                continue
+            file = HTML / unquote(link["href"])
+            assert file.name == f"{shown['id']}.csv"
+            data = pd.read_csv(file)
+            assert len(data), file.name
+            assert not any(str(name).startswith("Unnamed") for name in data), file.name
+            if shown.name == "figure":
+                assert [*data.columns[:3]] == ["panel", "series", "kind"], file.name
+                assert data.series.notna().all(), f"{file.name}: something drawn has no label"
+                numbers = data.iloc[:, 3:].select_dtypes("number")
+                assert numbers.notna().any(axis=1).all(), file.name
+                assert not np.isinf(numbers).any(axis=None), file.name
+    assert without == {"fig-flow"}, "all but drawings hold data"
 
 
 @pytest.mark.parametrize("name", CHAPTERS)

@@ -9,7 +9,7 @@ import pytest
 from bs4 import BeautifulSoup
 from matplotlib.text import Text
 
-from jrlib import figures
+from jrlib import drawn, figures
 from jrlib.comparison import METHODS
 from jrlib.parameters import QUANTITY_NAMES
 
@@ -101,6 +101,7 @@ def test_quality_figure_shows_every_point_in_its_panel(factors):
         points = np.concatenate(
             [line.get_xydata() for line in ax.lines if line.get_marker() == "o"]
         )
+        points = points[np.isfinite(points).all(axis=1)]
         assert len(points) == 8 * len(factors)
         low, high = ax.get_xlim()
         assert ((low < points[:, 0]) & (points[:, 0] < high)).all()
@@ -108,6 +109,28 @@ def test_quality_figure_shows_every_point_in_its_panel(factors):
         assert len(np.unique(x.round(9))) == x.size, "points of two methods lie on each other"
     named = [text.get_text() for ax in fig.axes for text in ax.texts]
     assert sorted(named) == sorted(m.label for name, m in METHODS.items() if name != "Mean")
+
+
+def test_quality_figure_carries_the_scores_it_shows():
+    frame = scores([0.0, 1.0, 1e6])
+    frame["value"] += np.arange(len(frame)) / 1e3
+    rows = drawn.data(figures.draw_quality(frame, frame[frame.parameter == "C"]))
+    rows = rows.set_index(["panel", "series", rows.columns[3]]).sort_index()
+    shown = frame[frame.method != "Mean"]
+    assert len(rows) == len(shown) + 8 * 3  # and the panel of the mean
+    for row in shown.itertuples():
+        found = rows.loc[row.parameter, METHODS[row.method].label, row.noise_factor]
+        assert found["Pearson correlation"].item() == row.value
+        assert (found.low.item(), found.high.item()) == (row.low, row.high)
+
+
+@pytest.mark.parametrize("color", [*figures.COLORS, figures.GREY, figures.BLACK, "white"])
+def test_ink_can_be_read_on_white(color):
+    red, green, blue = np.asarray(figures.ink(color))
+    linear = [
+        ((c + 0.055) / 1.055) ** 2.4 if c > 0.04045 else c / 12.92 for c in (red, green, blue)
+    ]
+    assert 1.05 / (np.dot(linear, [0.2126, 0.7152, 0.0722]) + 0.05) >= 4.499
 
 
 @pytest.mark.parametrize("scale", ["linear", "log"])

@@ -52,7 +52,7 @@ class Size:
 
 
 SIZES = {
-    "smoke": Size(3, 1000, (1.0,)),
+    "smoke": Size(4, 1000, (1.0,)),
     "fast": Size(20, 400, (1.0, 1e6)),
     # To come: 200 observations, and the factors 1e2 and 1e6.
     "paper": Size(20, 1000, (1.0, 1e4)),
@@ -360,7 +360,8 @@ def scores(gathered):
     gathered : as from `gather`. Returns a DataFrame with the columns of `metrics.score`, convention
     and noise_factor, and a further metric, "contraction": 1 - mean posterior variance over prior
     variance, with an interval over the observations from the same resampling. Where fewer than
-    `FEWEST` observations are accepted there is nothing to score, and no rows.
+    `FEWEST` observations are accepted there is nothing to score, and no rows; ValueError where
+    there are none at all.
     """
     scale, frames = Prior().quantity_std, []
     for (convention, noise_factor), (table, arrays) in gathered.items():
@@ -382,6 +383,8 @@ def scores(gathered):
         }
         frame = pd.concat([frame, pd.DataFrame(contraction)], ignore_index=True)
         frames.append(frame.assign(convention=convention, noise_factor=noise_factor))
+    if not frames:
+        raise ValueError(f"gathered: fewer than {FEWEST} observations are accepted everywhere")
     return pd.concat(frames, ignore_index=True)
 
 

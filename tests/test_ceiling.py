@@ -1,10 +1,12 @@
 """Reference posteriors: against importance sampling, prior conditionals and their own ranks."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.stats import kstest
 
 import jrlib
+from jrlib import ceiling
 from jrlib.ceiling import Reference
 from jrlib.data import make_dataset
 from jrlib.parameters import QUANTITY_NAMES, Prior, quantities
@@ -118,3 +120,48 @@ def test_what_nothing_explains_is_a_failure_and_says_so():
     assert found.deviance > 10 * likelihood.rank
     assert np.isnan(found.mean).all()
     assert np.isnan(found.sample(5, np.random.default_rng(11))).all()
+
+
+def test_the_fraction_of_the_ceiling():
+    """A method at half the ceiling everywhere; what the equations do not hold is left out."""
+    rows = [("CLASSIC", 1.0, name) for name in QUANTITY_NAMES]
+    by = ["convention", "noise_factor", "parameter"]
+    ceilings = pd.DataFrame(rows, columns=by).assign(value=0.8, low=0.7, high=0.9)
+    half = pd.DataFrame(rows, columns=by).assign(value=0.4, low=0.35, high=0.45, method="half")
+    half.loc[~half.parameter.isin(ceiling.SPOKEN_OF), ["value", "low", "high"]] = -1.0
+    mean = half.assign(value=np.nan, method="mean predictor")
+    (row,) = ceiling.fractions(pd.concat([half, mean]), ceilings).itertuples()
+    assert row.method == "half"
+    np.testing.assert_allclose([row.value, row.low, row.high], [0.5, 0.35 / 0.9, 0.45 / 0.7])
+
+
+def test_what_failed_is_counted_and_not_scored():
+    table = pd.DataFrame(
+        {
+            "accepted": [True, False, True, False],
+            "ess": [100.0, 0.0, 300.0, 90.0],
+            "rhat": [1.0, np.inf, 1.002, 1.3],
+            "n_modes": [1, 0, 1, 2],
+            "deviance": [60.0, 1e5, 70.0, 65.0],
+            "n_simulations": [1000, 500, 6000, 10],
+        }
+    )
+    (row,) = ceiling.summary({("CLASSIC", 1.0): (table, {})}).to_dict("records")
+    assert (row["observations"], row["accepted"]) == (4, 2)
+    assert (row["no mode found"], row["several modes"]) == (1, 1)
+    assert (row["effective draws"], row["simulations"]) == (200.0, 15.0)
+    with pytest.raises(ValueError, match="fewer than"):
+        ceiling.scores({("CLASSIC", 1.0): (table, {})})
+
+
+def test_the_density_of_the_reference_is_that_of_likelihood_and_prior():
+    """Differences of log densities, against the likelihood and the prior of theta at one C."""
+    likelihood, _, observed = observe("CLASSIC", 1e4, 1, seed=3)
+    reference, observed = Reference(likelihood), observed[0]
+    points = np.random.default_rng(2).standard_normal((4, 8)) * 0.3
+    theta = reference.theta(points, coupling=500.0)
+    expected = reference.likelihood.log_likelihood(theta, observed)
+    expected -= 0.5 * np.sum(points[:, :4] ** 2, axis=1)
+    expected += log_prior_of_products(reference.products(points))
+    found = reference.log_density(points, observed)
+    np.testing.assert_allclose(found - found[0], expected - expected[0], rtol=1e-9, atol=1e-6)

@@ -211,17 +211,16 @@ def _(box: Rectangle, ax, name):
 
 @_read.register
 def _(lines: LineCollection, ax, name):
-    pieces = []
-    for segment in lines.get_segments():
-        (x, *more_x), (y, *more_y) = segment.T
-        if len(segment) == 2 and more_x == [x]:
-            pieces.append(_rows("interval", x=[x], low=min(y, *more_y), high=max(y, *more_y)))
-        elif len(segment) == 2 and more_y == [y]:
-            bounds = {"x low": min(x, *more_x), "x high": max(x, *more_x)}
-            pieces.append(_rows("interval", y=[y], **bounds))
-        else:
-            raise TypeError("a LineCollection is data as vertical or horizontal intervals only")
-    return [pd.concat(pieces)] if pieces else []
+    corners = [path.vertices for path in lines.get_paths()]
+    if all(len(each) == 2 for each in corners):
+        ends = np.sort(np.reshape(corners, (-1, 2, 2)), axis=1)
+        ends = ends[np.isfinite(ends).all(axis=(1, 2))]
+        (left, low), (right, high) = ends.transpose(1, 2, 0)
+        if (left == right).all():
+            return [_rows("interval", x=left, low=low, high=high)]
+        if (low == high).all():
+            return [_rows("interval", y=low, **{"x low": left, "x high": right})]
+    raise TypeError("lines of a LineCollection are data as vlines or as hlines only")
 
 
 @_read.register

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
+from matplotlib.collections import LineCollection
 from matplotlib.patches import Rectangle
 
 from jrlib import drawn, figures
@@ -76,6 +77,18 @@ def test_intervals_are_in_the_row_of_their_point(ax, draw):
     expect(read(ax, "a"), "line", x=X, y=Y, low=Y - 1.0, high=Y + 2.0)
     expect(read(ax, "alone"), "interval", x=[5.0], y=[np.nan], low=[0.0], high=[1.0])
     expect(read(ax, "across"), "interval", y=[5.0], **{"x low": [3.0], "x high": [4.0]})
+
+
+def test_intervals_that_are_not_drawn_are_left_out(ax):
+    ax.vlines(X, [0.0, np.nan, 0.0], [1.0, 1.0, np.nan], label="a")
+    ax.vlines(X, np.nan, np.nan, label="none")
+    expect(read(ax), "interval", x=X[:1], low=[0.0], high=[1.0])
+
+
+def test_lines_of_a_collection_that_are_no_intervals_are_an_error(ax):
+    ax.add_collection(LineCollection([[(0.0, 0.0), (1.0, 1.0)]]))
+    with pytest.raises(TypeError, match="LineCollection"):
+        read(ax)
 
 
 def test_bands(ax):

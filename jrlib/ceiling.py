@@ -53,7 +53,7 @@ class Size:
 
 SIZES = {
     "smoke": Size(4, 1000, (1.0,)),
-    "fast": Size(20, 400, (1.0, 1e6)),
+    "fast": Size(6, 1000, (1.0,)),
     # To come: 200 observations, and the factors 1e2 and 1e6.
     "paper": Size(20, 1000, (1.0, 1e4)),
 }

@@ -76,7 +76,7 @@ class Size:
 
 SIZES = {
     "smoke": Size(3, ("as in the study", ONGOING), (1e4,)),
-    "fast": Size(20),
+    "fast": Size(10),
     "paper": Size(60),
 }
 

@@ -640,30 +640,23 @@ def read(root, tier, seed=study.SEED):
     return ledger(collect(Store(root, tier), seed), tier)
 
 
-def summary(entries):
-    """The ledger as a short DataFrame: claim, verdict, a column per convention, shown.
+def findings_table(entries):
+    """All findings of a ledger: claim (id), convention, finding, value, asked, outcome (text).
 
-    For each convention the finding that decides: value, interval, name and what the claim asks.
+    The first of a claim and convention is the one that decides; where the claim cannot be tested
+    it is the reason, without a value.
     """
     rows = []
     for entry in entries:
-        row = {"claim": entry["says"], "verdict": entry["verdict"]}
         for name, part in entry["conventions"].items():
-            row[name] = _text(part["findings"][0]) if part["findings"] else part["reason"]
-        rows.append({**row, "shown": entry["shown"]})
-    return pd.DataFrame(rows)
-
-
-def findings_table(entries):
-    """All findings of a ledger: claim (id), convention, finding, value, asked, outcome (text)."""
-    rows = []
-    for entry in entries:
-        for name, part in entry["conventions"].items():
+            row = {"claim": entry["id"], "convention": name}
+            if not part["findings"]:
+                blank = {"finding": part["reason"], "value": "", "asked": ""}
+                rows.append(row | blank | {"outcome": part["outcome"]})
             for finding in part["findings"]:
                 rows.append(
                     {
-                        "claim": entry["id"],
-                        "convention": name,
+                        **row,
                         "finding": finding["name"],
                         "value": _numbers(finding),
                         "asked": _asked(finding),
@@ -672,11 +665,6 @@ def findings_table(entries):
                 )
     columns = ["claim", "convention", "finding", "value", "asked", "outcome"]
     return pd.DataFrame(rows, columns=columns)
-
-
-def _text(finding):
-    asked = _asked(finding)
-    return f"{_numbers(finding)} {finding['name']}" + (f"; asked: {asked}" if asked else "")
 
 
 def _asked(finding):

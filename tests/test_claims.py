@@ -1,7 +1,6 @@
 """The published numbers beside ours, and the ledger of claims."""
 
 import json
-import re
 from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
@@ -317,15 +316,26 @@ def test_verdicts_name_the_convention_where_they_differ(released, classic, text)
     assert claims.verdict({"RELEASED": released, "CLASSIC": classic}) == text
 
 
-def test_the_summary_shows_the_finding_that_decides(holding):
+def test_the_first_finding_of_a_claim_is_the_one_that_decides():
     change = only("CLASSIC", claims.NETWORKS, ["b_e"], 0.6)
     entries = claims.ledger(claims.gather(*cells(change), both(SENSITIVITY), both(fits())), "paper")
-    row = claims.summary(entries).iloc[0]
-    assert row.verdict == "reproduced under RELEASED only"
-    assert re.match(r"0\.60 \(0\.59\.\.0\.61\) b_e", row.CLASSIC)
-    assert len(claims.findings_table(entries)) == sum(
+    assert entries[0]["verdict"] == "reproduced under RELEASED only"
+    table = claims.findings_table(entries)
+    row = table[(table.claim == entries[0]["id"]) & (table.convention == "CLASSIC")].iloc[0]
+    assert (row.value, row.asked) == ("0.60 (0.59..0.61)", "above 0.7")
+    assert row.finding.startswith("b_e, ")
+    assert row.outcome == claims.FAILS
+    assert len(table) == sum(
         len(part["findings"]) for entry in entries for part in entry["conventions"].values()
     )
+
+
+def test_a_claim_that_cannot_be_tested_says_why_in_the_table(holding):
+    entry = claims.ledger(holding, "paper")[0]
+    untested = {"outcome": claims.UNTESTABLE, "reason": "no fits", "findings": []}
+    made = {**entry, "conventions": {"CLASSIC": untested}}
+    (row,) = claims.findings_table([made]).to_dict("records")
+    assert (row["finding"], row["value"], row["outcome"]) == ("no fits", "", claims.UNTESTABLE)
 
 
 def test_each_claim_links_to_something_that_a_page_makes():

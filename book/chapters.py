@@ -3,6 +3,7 @@
     python book/chapters.py --tier fast                  all chapters, in the order of the contents
     python book/chapters.py --tier fast noise -p seed 7  one chapter, with a parameter changed
     python book/chapters.py --tier fast --stored         keep the results that are stored
+    python book/chapters.py --tier fast --timed          note how long each chapter took
 
 Executed notebooks go to `book/_build/chapters/<tier>/`. From zero means that results stored before
 the run began are computed anew. A run that was killed or failed goes on where it was when the same
@@ -12,6 +13,8 @@ The run fails when a cell raises, when a parameter is not in a chapter's paramet
 the figures and tables made are not the ones in the notebook's metadata `makes`. A figure is made
 by a cell with `mystnb.figure.name` in its metadata and an image among its outputs, a table by an
 HTML output with `id="tab-..."`.
+
+Times go to `book/seconds.json`, from which the front page takes them: {tier: {processor, seconds}}.
 """
 
 import argparse
@@ -28,7 +31,7 @@ import nbformat
 import papermill
 import yaml
 
-from jrlib import results
+from jrlib import provenance, results
 
 BOOK = Path(__file__).resolve().parent
 IMAGE_TYPES = ("image/svg+xml", "image/png")
@@ -108,13 +111,15 @@ def run_chapter(notebook, executed, parameters):
     return differences_from_declared(result), warnings_in(result)
 
 
-def run(book, tier, chapters=(), parameters=None, stored=False):
+def run(book, tier, chapters=(), parameters=None, stored=False, timed=False):
     """Run chapters (all of them when none is named) and print a summary; True when all went well.
 
-    ValueError, before anything runs, for an unknown tier or chapter, or for a parameter that one of
-    the chapters does not have.
+    ValueError, before anything runs, for an unknown tier or chapter, for a parameter that one of
+    the chapters does not have, and for times of anything but all chapters from zero, as they are.
     """
     known = chapters_in_toc(book)
+    if timed and (chapters or parameters or stored):
+        raise ValueError("timed: only a run of all chapters from zero, with their own parameters")
     if tier not in results.TIERS:
         raise ValueError(f"tier: got {tier!r}, expected one of {', '.join(results.TIERS)}")
     for name in chapters:
@@ -130,14 +135,16 @@ def run(book, tier, chapters=(), parameters=None, stored=False):
             raise ValueError(f"parameter: {name}.ipynb has none called {', '.join(unknown)}")
 
     started = _Started(folder / "started", chapters, given)
+    if timed and started.request in started.times:
+        raise ValueError(f"timed: a run was stopped and would go on; remove {started.path}")
     if not stored:
         given["newer_than"] = started.begin()
-    rows, problems = [], []
+    rows, problems, seconds = [], [], {}
     for name in chapters:
         begin = time.perf_counter()
         wrong, warned = run_chapter(book / f"{name}.ipynb", folder / f"{name}.ipynb", given)
-        verdict = "failed" if wrong else "ok"
-        rows.append(f"{name:<18}{time.perf_counter() - begin:>8.1f} s   {verdict}")
+        seconds[name] = round(time.perf_counter() - begin, 1)
+        rows.append(f"{name:<18}{seconds[name]:>8.1f} s   {'failed' if wrong else 'ok'}")
         print(rows[-1], flush=True)
         print(*(f"    {line}" for line in warned), sep="\n", end="\n" if warned else "")
         problems += [f"{name}: {problem}" for problem in wrong]
@@ -147,6 +154,11 @@ def run(book, tier, chapters=(), parameters=None, stored=False):
         print(f"\n{len(problems)} problems:", *problems, sep="\n  ")
         return False
     started.end()
+    if timed:
+        path = book / "seconds.json"
+        times = json.loads(path.read_text()) if path.exists() else {}
+        times[tier] = {"processor": provenance.environment()["processor"], "seconds": seconds}
+        path.write_text(json.dumps(times, indent=1) + "\n")
     if (book.parent / "results").is_dir():
         results.write_manifest(book.parent / "results")
     print(f"Executed notebooks: {folder}")
@@ -200,13 +212,21 @@ def main():
     parser.add_argument("chapters", nargs="*", help="names of chapters (default: all)")
     parser.add_argument("--tier", default="fast", help=", ".join(results.TIERS))
     parser.add_argument("--stored", action="store_true", help="use stored results")
+    parser.add_argument("--timed", action="store_true", help="note the times")
     parser.add_argument(
         "-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="a parameter"
     )
     arguments = parser.parse_args()
     parameters = {name: _value(value) for name, value in arguments.p}
     try:
-        complete = run(BOOK, arguments.tier, arguments.chapters, parameters, arguments.stored)
+        complete = run(
+            BOOK,
+            arguments.tier,
+            arguments.chapters,
+            parameters,
+            arguments.stored,
+            arguments.timed,
+        )
     except ValueError as error:
         parser.error(str(error))
     sys.exit(0 if complete else 1)

@@ -146,6 +146,33 @@ def test_stored_results_are_kept_on_request(chapters, book, monkeypatch):
     assert given[0]["newer_than"] == ""
 
 
+def test_times_are_noted_on_request(chapters, book, monkeypatch):
+    write(book, "a")
+    write(book, "b")
+    monkeypatch.setattr(chapters, "run_chapter", lambda *_: ([], []))
+    assert chapters.run(book, "smoke")
+    assert not (book / "seconds.json").exists()
+    assert chapters.run(book, "smoke", timed=True)
+    assert chapters.run(book, "fast", timed=True)
+    noted = json.loads((book / "seconds.json").read_text())
+    assert list(noted) == ["smoke", "fast"]
+    assert "cores" in noted["fast"]["processor"]
+    assert list(noted["fast"]["seconds"]) == ["a", "b"]
+    assert all(seconds >= 0.0 for seconds in noted["fast"]["seconds"].values())
+
+
+def test_times_of_part_of_the_work_are_refused(chapters, book, monkeypatch):
+    write(book, "a")
+    for part in ({"chapters": ["a"]}, {"parameters": {"seed": 2}}, {"stored": True}):
+        with pytest.raises(ValueError, match="only a run of all chapters from zero"):
+            chapters.run(book, "smoke", timed=True, **part)
+    monkeypatch.setattr(chapters, "run_chapter", lambda *_: (["broken"], []))
+    assert not chapters.run(book, "smoke", timed=True)
+    assert not (book / "seconds.json").exists()
+    with pytest.raises(ValueError, match="a run was stopped and would go on"):
+        chapters.run(book, "smoke", timed=True)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -1,5 +1,7 @@
 """The book: settings, notebooks as they are committed, and pages as they were built."""
 
+import itertools
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -31,6 +33,14 @@ CHAPTERS = [name for name in toc() if not (BOOK / f"{name}.md").exists()]
 
 def read(name):
     return nbformat.read(BOOK / f"{name}.ipynb", as_version=4)
+
+
+def source(name):
+    """The text of a page: of a notebook its markdown cells."""
+    path = BOOK / f"{name}.md"
+    if path.exists():
+        return path.read_text()
+    return "\n\n".join(cell.source for cell in read(name).cells if cell.cell_type == "markdown")
 
 
 def figure_cells(notebook):
@@ -107,6 +117,66 @@ def test_notebook_begins_with_its_title_and_has_the_parameters(name):
     assert {"tier", "seed", "newer_than"} <= parameters.keys()
     assert parameters["tier"]["default"] == '"paper"'
     assert parameters["newer_than"]["default"] == '""'
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_chapter_opens_with_its_question_and_an_answer_in_numbers(name):
+    opening = read(name).cells[0].source
+    question, answer = re.search(r"\*\*([^*]+)\*\*(.*?)(\n\n|$)", opening, re.DOTALL).groups()[:2]
+    assert question.endswith("?")
+    assert "{glue:text}" in answer
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_code_is_introduced_and_folded(name):
+    cells = read(name).cells
+    for before, cell in itertools.pairwise(cells):
+        if cell.cell_type == "code":
+            last = before.source.strip().split("\n")[-1]
+            assert before.cell_type == "markdown", f"no sentence above {cell.id}"
+            assert not last.startswith(("#", "|", ":::")), f"no sentence above {cell.id}"
+            tags = cell.metadata.get("tags", [])
+            short = len(cell.source.splitlines()) <= 6
+            assert {"hide-input", "parameters"} & set(tags) or short, f"{cell.id} is not folded"
+
+
+def test_formulas_have_numbers_that_are_referred_to():
+    pages = {name: source(name) for name in toc()}
+    text = "\n".join(pages.values())
+    labels = re.findall(r"^\$\$ \((eq-[a-z-]+)\)$", text, re.MULTILINE)
+    assert len(re.findall(r"^\$\$", text, re.MULTILINE)) == 2 * len(labels)
+    assert len(labels) == len(set(labels))
+    assert set(re.findall(r"\{eq\}`([^`]+)`", text)) == set(labels)
+
+
+def test_terms_of_the_glossary_are_linked_once_from_a_page():
+    # Sphinx warns of links to terms that are not there.
+    glossary = re.findall(r":::\{glossary\}\n(.*?)\n:::", source("glossary"), re.DOTALL)
+    terms = [line for part in glossary for line in part.splitlines() if re.match(r"\S", line)]
+    assert len(terms) == len(set(terms))
+    linked = set()
+    for name in [name for name in toc() if name != "glossary"]:
+        links = re.findall(r"\{term\}`(?:[^`<]*<)?([^`>]+)>?`", source(name))
+        assert len(links) == len(set(links)), f"{name} links a term twice: {sorted(links)}"
+        linked |= set(links)
+    assert not set(terms) - linked, "terms that no page links to"
+
+
+def test_references_are_cited_and_have_a_doi():
+    entries = (BOOK / "references.bib").read_text().split("\n@")
+    cited = re.findall(r"\{cite(?::\w+)?\}`([^`]+)`", "\n".join(map(source, toc())))
+    keys = [re.search(r"\{([^,]+),", entry)[1] for entry in entries]
+    assert len(keys) == len(set(keys))
+    assert set(keys) == {key for group in cited for key in group.split(",")}
+    for key, entry in zip(keys, entries, strict=True):
+        assert re.search(r"\bdoi +=|without a DOI", entry), f"{key}: no DOI, and no reason"
+
+
+def test_the_front_page_names_every_page_and_the_times_of_every_chapter():
+    assert set(re.findall(r"^\| \[\]\((\w+)\)", source("intro"), re.MULTILINE)) == {
+        name for name in toc() if name not in ("intro", "references")
+    }
+    assert list(json.loads((BOOK / "seconds.json").read_text())["fast"]["seconds"]) == CHAPTERS
 
 
 def test_all_chapters_show_the_same_tier_and_seed():

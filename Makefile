@@ -13,8 +13,8 @@ TIER ?= fast
 BIN := .venv/bin
 INSTALLED := .venv/installed
 PAGE := book/_build/html/index.html
-SOURCES := _config.yml _toc.yml $(wildcard jrlib/*.py book/*.ipynb book/*.md book/*.bib \
-	book/_static/* book/_templates/* book/_ext/*.py \
+SOURCES := _config.yml _toc.yml CITATION.cff $(wildcard jrlib/*.py book/*.ipynb book/*.md book/*.bib \
+	book/seconds.json book/_static/* book/_templates/* book/_ext/*.py results/claims.json \
 	results/fast/*/*/record.json results/paper/*/*/record.json)
 
 .PHONY: book test pdf bench samplers lab chapters clean

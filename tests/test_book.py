@@ -143,8 +143,10 @@ def test_code_is_introduced_and_folded(name):
 def test_formulas_have_numbers_that_are_referred_to():
     pages = {name: source(name) for name in toc()}
     text = "\n".join(pages.values())
-    labels = re.findall(r"^\$\$ \((eq-[a-z-]+)\)$", text, re.MULTILINE)
-    assert len(re.findall(r"^\$\$", text, re.MULTILINE)) == 2 * len(labels)
+    labels = re.findall(r"^\$\$ \((eq-[a-z-]+)\)$|^:label: (\S+)$", text, re.MULTILINE)
+    labels = [one or other for one, other in labels]
+    plain, directives = (len(re.findall(mark, text, re.M)) for mark in (r"^\$\$", r"^```\{math\}"))
+    assert plain // 2 + directives == len(labels)
     assert len(labels) == len(set(labels))
     assert set(re.findall(r"\{eq\}`([^`]+)`", text)) == set(labels)
 

@@ -97,7 +97,8 @@ def _data_beside(figure, include=None, exclude=None):
 
 def ink(color):
     """A colour, or that of a name in COLORS, dark enough for text on white (WCAG AA: 4.5 to 1)."""
-    rgb = np.array(mpl.colors.to_rgb(COLORS.get(color, color)))
+    color = COLORS.get(color, color) if isinstance(color, str) else color
+    rgb = np.array(mpl.colors.to_rgb(color))
     linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
     linear *= min(1.0, (1.05 / 4.5 - 0.05) / (linear @ [0.2126, 0.7152, 0.0722]))
     return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)

@@ -118,6 +118,9 @@ def _with_names(rows, axis):
             continue  # numbers written in a way of their own
         values = numbers if np.isfinite(numbers).all() else np.array(names, dtype=object)
         nearest = np.abs(positions[:, np.newaxis] - places).argmin(axis=1)
+        for piece, where in rows.assign(place=nearest).groupby(["series", "kind"], sort=False):
+            if where.groupby("place")[column].nunique().max() > 1:
+                raise ValueError(f"{piece}: two positions on an axis are nearest to one name")
         rows[column] = np.where(np.isfinite(positions), values[nearest], np.nan)
         edges = [bound for bound in BOUNDS[column] if bound in rows]
         rows.loc[rows.kind == "bar", edges] = np.nan

@@ -97,7 +97,8 @@ def _data_beside(figure, include=None, exclude=None):
 
 def ink(color):
     """A colour, or that of a name in COLORS, dark enough for text on white (WCAG AA: 4.5 to 1)."""
-    rgb = np.array(mpl.colors.to_rgb(COLORS.get(color, color)))
+    color = COLORS.get(color, color) if isinstance(color, str) else color
+    rgb = np.array(mpl.colors.to_rgb(color))
     linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
     linear *= min(1.0, (1.05 / 4.5 - 0.05) / (linear @ [0.2126, 0.7152, 0.0722]))
     return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
@@ -223,10 +224,13 @@ def draw_quality(scores, means):
     fig, axes = plt.subplot_mosaic(
         rows, figsize=(WIDTH, 7.4), sharex=True, sharey=True, height_ratios=(1, 1, 1, 1.25)
     )
+    # Side by side within what is free around a noise level.
+    steps = np.diff(np.sort(noise_positions(snr.index)))
+    offsets = np.linspace(-0.42, 0.42, len(methods)) * min([0.5, *steps])
     for name, ax in axes.items():
         ax.axhline(reference, color="#bbbbbb", lw=0.8)
         shown = means if name == "mean" else scores[scores.parameter == name]
-        for method, offset in zip(methods, np.linspace(-0.21, 0.21, len(methods)), strict=True):
+        for method, offset in zip(methods, offsets, strict=True):
             line = shown[shown.method == method].sort_values("noise_factor")
             x, style = noise_positions(line.noise_factor) + offset, {"color": COLORS[method]}
             style["label"] = METHODS[method].label
@@ -244,7 +248,7 @@ def draw_quality(scores, means):
     axes["C a_4"].tick_params(labelbottom=True)
     for row in rows:
         axes[row[0]].set_ylabel(label, fontsize=8.5)
-    axes["mean"].set_xlabel("above: noise factor; below: signal-to-noise ratio (dB)", fontsize=8.5)
+    axes["mean"].set_xlabel("noise factor; below it signal-to-noise ratio (dB)", fontsize=8.5)
     label_lines(axes["mean"])
     for text in axes["mean"].texts:
         text.set_in_layout(False)  # there is an empty panel for them

@@ -155,6 +155,13 @@ def test_positions_are_named_by_the_ticks(ax):
     expect(read(ax, "a"), "points", x=[0.1, 1.0, 1e4])
 
 
+def test_names_that_do_not_tell_positions_apart_are_an_error(ax):
+    ax.plot([0.0, 0.4, 1.0], Y, "o", label="a")
+    ax.set_xticks(range(2), ["b_e", "b_i"])
+    with pytest.raises(ValueError, match="nearest to one name"):
+        read(ax)
+
+
 def test_noise_levels_are_factors_again():
     snr = pd.Series({0.0: np.inf, 0.1: 85.0, 1.0: 75.0, 1e4: 35.0})
     fig, axes = plt.subplots(1, 2, sharex=True)

@@ -112,12 +112,13 @@ def test_quality_figure_shows_every_point_in_its_panel(factors):
 
 
 def test_quality_figure_carries_the_scores_it_shows():
-    frame = scores([0.0, 1.0, 1e6])
+    factors = [0.0, 0.1, 0.5, 1.0, 1e6]
+    frame = scores(factors)
     frame["value"] += np.arange(len(frame)) / 1e3
     rows = drawn.data(figures.draw_quality(frame, frame[frame.parameter == "C"]))
     rows = rows.set_index(["panel", "series", rows.columns[3]]).sort_index()
     shown = frame[frame.method != "Mean"]
-    assert len(rows) == len(shown) + 8 * 3  # and the panel of the mean
+    assert len(rows) == len(shown) + 8 * len(factors)  # and the panel of the mean
     for row in shown.itertuples():
         found = rows.loc[row.parameter, METHODS[row.method].label, row.noise_factor]
         assert found["Pearson correlation"].item() == row.value

@@ -291,7 +291,7 @@ def test_data_of_figures_and_tables_can_be_downloaded(pages):
             if shown.name == "figure":
                 assert [*data.columns[:3]] == ["panel", "series", "kind"], file.name
                 assert data.series.notna().all(), f"{file.name}: something drawn has no label"
-                numbers = data.iloc[:, 3:].select_dtypes("number")
+                numbers = data.iloc[:, 3:].apply(pd.to_numeric, errors="coerce")
                 assert numbers.notna().any(axis=1).all(), file.name
                 assert not np.isinf(numbers).any(axis=None), file.name
     assert without == {"fig-flow"}, "all but drawings hold data"

@@ -178,7 +178,8 @@ def test_the_front_page_names_every_page_and_the_times_of_every_chapter():
     assert set(re.findall(r"^\| \[\]\((\w+)\)", source("intro"), re.MULTILINE)) == {
         name for name in toc() if name not in ("intro", "references")
     }
-    assert list(json.loads((BOOK / "seconds.json").read_text())["fast"]["seconds"]) == CHAPTERS
+    for times in json.loads((BOOK / "seconds.json").read_text()).values():
+        assert list(times["seconds"]) == CHAPTERS
 
 
 def test_all_chapters_show_the_same_tier_and_seed():

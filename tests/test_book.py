@@ -156,6 +156,7 @@ def test_terms_of_the_glossary_are_linked_once_from_a_page():
     glossary = re.findall(r":::\{glossary\}\n(.*?)\n:::", source("glossary"), re.DOTALL)
     terms = [line for part in glossary for line in part.splitlines() if re.match(r"\S", line)]
     assert len(terms) == len(set(terms))
+    assert not set(terms) & set(toc()), "a link to the page would be ambiguous"
     linked = set()
     for name in [name for name in toc() if name != "glossary"]:
         links = re.findall(r"\{term\}`(?:[^`<]*<)?([^`>]+)>?`", source(name))

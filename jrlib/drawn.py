@@ -43,7 +43,7 @@ def data(figure):
 
     Not data: axes that are switched off, which hold a drawing; colour bars; and lines and bands
     right across a panel (axhline, axvspan) that have no label. TypeError for a kind of artist
-    that is not known here.
+    that is not known here; ValueError where the names of ticks do not tell positions apart.
     """
     figure.draw_without_rendering()  # settles limits and ticks
     panels = [_panel(ax) for ax in figure.axes if ax.axison and not hasattr(ax, "_colorbar")]
@@ -64,7 +64,7 @@ def data(figure):
 def plain(text):
     """A label without line breaks, HTML and the dollar signs of formulas."""
     text = re.sub(r"<br>|\n", " ", text)
-    return html.unescape(re.sub(r"<[^>]+>", "", text)).replace("$", "").strip()
+    return html.unescape(re.sub(r"</?[a-z][^>]*>", "", text)).replace("$", "").strip()
 
 
 def _panel(ax):

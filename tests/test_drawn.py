@@ -206,8 +206,9 @@ def test_shown_figures_and_tables_carry_their_data(ax):
     np.testing.assert_array_equal(back[["x", "y"]], np.column_stack([X, Y]))
     assert "text/csv" not in show(figures.flow_diagram())[0]
 
-    frame = pd.DataFrame({"<b>of</b><br>$A_e$": ["<i>x</i> &lt; 1", "y"], "n": [np.pi, 2.0]})
+    texts = ["<i>x</i> &lt; 1", "y < 1, z > 2"]
+    frame = pd.DataFrame({"<b>of</b><br>$A_e$": texts, "n": [np.pi, 2.0]})
     bundle, _ = show(figures.table(frame, "tab-x", "Made up.", {"n": "{:.1f}"}))
     assert "3.1<" in bundle["text/html"]
     back = pd.read_csv(io.StringIO(bundle["text/csv"]))
-    assert back.to_dict("list") == {"of A_e": ["x < 1", "y"], "n": [np.pi, 2.0]}
+    assert back.to_dict("list") == {"of A_e": ["x < 1", "y < 1, z > 2"], "n": [np.pi, 2.0]}

@@ -16,7 +16,7 @@ from scipy.stats import chi2
 
 from jrlib import metrics, rto, study
 from jrlib.comparison import TEST, observations, test_set
-from jrlib.parameters import QUANTITY_NAMES, Prior, quantities
+from jrlib.parameters import IDENTIFIABLE_NAMES, QUANTITY_NAMES, Prior, quantities
 from jrlib.reference import (
     Likelihood,
     conditional_means,
@@ -37,7 +37,6 @@ MORE = 6  # times `n_draws`, at most
 N_RANKED = 99  # equal draws of each posterior that are kept, and among which the truth is ranked
 FEWEST = 3  # accepted observations of which a correlation can be spoken
 SIMULTANEOUS = 0.999  # pointwise level at which a whole line of ranks stays in its band in 95 %
-SPOKEN_OF = (*QUANTITY_NAMES[:4], *QUANTITY_NAMES[9:])  # what enters the equations
 NAME = "ceiling"  # of the results in the store
 BLOCK = 20  # observations in a cell
 
@@ -416,7 +415,7 @@ def summary(gathered):
 
 
 def fractions(reached, ceilings):
-    """Mean correlation of each method over `SPOKEN_OF`, over that of the ceiling.
+    """Mean correlation of each method over `IDENTIFIABLE_NAMES`, over that of the ceiling.
 
     reached : rows of `study.scores`, ceilings : of `scores`, both of the metric "pearson"
     Returns a DataFrame: convention, noise_factor, method, value, and low and high from the opposite
@@ -425,7 +424,7 @@ def fractions(reached, ceilings):
     """
     by = ["convention", "noise_factor", "parameter"]
     both = reached.dropna(subset="value").merge(ceilings, on=by, suffixes=("", "_ceiling"))
-    both = both[both.parameter.isin(SPOKEN_OF)]
+    both = both[both.parameter.isin(IDENTIFIABLE_NAMES)]
     names = ["value", "low", "high", "value_ceiling", "low_ceiling", "high_ceiling"]
     mean = both.groupby(["convention", "noise_factor", "method"], sort=False)[names].mean()
     mean["value"] /= mean.value_ceiling

@@ -21,6 +21,7 @@ from jrlib.parameters import IDENTIFIABLE_NAMES, Prior, get_convention, identifi
 from jrlib.protocol import Protocol, averaging_covariance, simulate_erp
 from jrlib.reference import Likelihood
 from jrlib.results import Result
+from jrlib.study import CONVENTIONS
 
 SAMPLING_RATE = 250.0  # Hz
 GAIN_SD = 1.0  # of the logarithm of an unknown gain: a factor of e up or down
@@ -28,6 +29,8 @@ BACKGROUND = 300.0  # 1/s, at which five of six columns of the prior are still a
 # Noise of the ongoing input, 1/s at each step DT, s: as wide as Jansen and Rit's 120/s to 320/s.
 ONGOING_NOISE, DT = 200.0 / 12.0**0.5, 1e-3
 ONGOING = "spectrum of ongoing activity"
+SPACING = 0.5  # Hz, of the spectrum
+FREQUENCIES = np.arange(1.0, 45.0 + SPACING, SPACING)
 STEP = 1e-3  # of a logarithm, in central differences
 REACH = 0.05  # m over which real EEG noise is correlated between electrodes
 # The study's recording, and what differs from it: a minute each, but for the last. A pulse to one
@@ -56,7 +59,8 @@ DESIGNS = {
     "background of 300/s": {"background": BACKGROUND},
     "ten minutes": {"n_trials": 600},
 }
-# What the sensors add and what is known of them: options of `likelihood` and `errors`.
+# What the sensors add and what is known of them: options of `likelihood` and of
+# `posterior_covariance`.
 SETTINGS = {
     "white noise": {},
     "unknown gain": {"gain_sd": GAIN_SD},
@@ -165,32 +169,35 @@ def _rest(theta, background, convention):
     return equilibria(newton(excess, v, x1=v + 1e-4, tol=1e-12), theta, convention)[1]
 
 
-def spectrum_information(theta, background, duration, convention, noise_sd, aperiodic=False):
+def spectrum_slopes(theta, background, convention):
+    """The `spectrum` at `FREQUENCIES`, (m,), and its derivatives, (9, m), as those of `slopes`."""
+
+    def whole(theta):
+        return spectrum(theta, FREQUENCIES, background, convention)
+
+    power = whole(theta)
+    derivatives = []
+    for k in range(8):
+        up, down = np.array([theta, theta])
+        up[k], down[k] = theta[k] * np.exp(STEP), theta[k] * np.exp(-STEP)
+        derivatives.append((whole(up) - whole(down)) / (2.0 * STEP))
+    return power, np.array([*derivatives, 2.0 * power])
+
+
+def spectrum_information(power, derivatives, duration, noise_sd, aperiodic=False):
     """Information (9, 9) in the spectrum of ongoing activity, or NaN; see `posterior_covariance`.
 
+    power, derivatives : from `spectrum_slopes`
     duration : of the recording, s; noise_sd : of the raw sensor noise after the matched filter, mV
     Whittle's likelihood: ordinates of the periodogram, 1 / duration apart, are independent and
     exponential, so each tells the derivatives of its log expectation with weight 1.
     """
-    spacing = 0.5
-    frequencies = np.arange(1.0, 45.0 + spacing, spacing)
-    floor = np.ones(round(0.5 / DT / spacing) + 1)
-    if aperiodic:
-        floor /= 1.0 + np.arange(len(floor)) * spacing
-    floor *= noise_sd**2 / (spacing * floor.sum())
-    floor = floor[np.round(frequencies / spacing).astype(int)]
-
-    def whole(theta):
-        return spectrum(theta, frequencies, background, convention)
-
-    power = whole(theta)
-    slopes = []
-    for k in range(8):
-        up, down = np.array([theta, theta])
-        up[k], down[k] = theta[k] * np.exp(STEP), theta[k] * np.exp(-STEP)
-        slopes.append((whole(up) - whole(down)) / (2.0 * STEP))
-    slopes = np.array([*slopes, 2.0 * power]) / (power + floor)  # of log (power + floor)
-    return duration * spacing * slopes @ slopes.T
+    everywhere = np.arange(round(0.5 / DT / SPACING) + 1) * SPACING
+    floor = eeg.aperiodic_spectrum(everywhere) if aperiodic else np.ones(len(everywhere))
+    floor = noise_sd**2 / (SPACING * floor.sum()) * floor
+    floor = floor[np.round(FREQUENCIES / SPACING).astype(int)]
+    slopes = derivatives / (power + floor)  # of log (power + floor)
+    return duration * SPACING * slopes @ slopes.T
 
 
 def cell(convention, design, noise_factors, n, seed):
@@ -201,40 +208,44 @@ def cell(convention, design, noise_factors, n, seed):
     the eight combinations) and, for each of `IDENTIFIABLE_NAMES`, the standard deviation of its
     logarithm that is left over that of the prior. Draws without a rest have NaN.
     """
-    prior = prior_covariance()
-    rows = []
-    protocol = Protocol() if design == ONGOING else Protocol(**DESIGNS[design])
-    settings = {
-        (factor, name): options for factor in noise_factors for name, options in SETTINGS.items()
-    }
-    likelihoods = {
-        (factor, aperiodic): likelihood(protocol, convention, factor, aperiodic)
-        for factor in (noise_factors if design != ONGOING else ())
-        for aperiodic in (False, True)
-    }
+    prior, rows = prior_covariance(), []
+    protocol = Protocol(**DESIGNS.get(design, {}))
+    noises = [(factor, aperiodic) for factor in noise_factors for aperiodic in (False, True)]
+    if design == ONGOING:
+        noise_sd = {
+            (factor, aperiodic): eeg.noise_sd(factor) * eeg.matched_noise(reach=REACH * aperiodic)
+            for factor, aperiodic in noises
+        }
+    else:
+        likelihoods = {noise: likelihood(protocol, convention, *noise) for noise in noises}
+
+    def informations(theta):
+        """What theta's recording tells at each of the noises."""
+        if design == ONGOING:
+            owed = spectrum_slopes(theta, BACKGROUND, convention)
+            return {
+                noise: spectrum_information(*owed, 60.0, noise_sd[noise], noise[1])
+                for noise in noises
+            }
+        owed = slopes(protocol, convention, theta)
+        white = {noise: likelihoods[noise].whiten(owed) for noise in noises}
+        return {noise: white[noise] @ white[noise].T for noise in noises}
+
     for draw, theta in enumerate(Prior().sample(n, np.random.default_rng(seed))):
-        if design != ONGOING:
-            owed = slopes(protocol, convention, theta)
-        for (factor, name), options in settings.items():
-            aperiodic = options.get("aperiodic", False)
-            if design == ONGOING:
-                sd = eeg.noise_sd(factor) * eeg.matched_noise(reach=REACH if aperiodic else 0.0)
-                information = spectrum_information(
-                    theta, BACKGROUND, 60.0, convention, sd, aperiodic
-                )
-            else:
-                white = likelihoods[factor, aperiodic].whiten(owed)
-                information = white @ white.T
-            left = posterior_covariance(information, prior, options.get("gain_sd", 0.0))
-            ratio = np.sqrt(np.diag(left) / np.diag(prior))
-            with np.errstate(invalid="ignore"):  # NaN for a draw without a rest
-                nats = 0.5 * (np.linalg.slogdet(prior)[1] - np.linalg.slogdet(left)[1])
-            rows.append((draw, factor, name, nats, *ratio))
+        told = informations(theta)
+        for factor in noise_factors:
+            for name, options in SETTINGS.items():
+                information = told[factor, options.get("aperiodic", False)]
+                left = posterior_covariance(information, prior, options.get("gain_sd", 0.0))
+                ratio = np.sqrt(np.diag(left) / np.diag(prior))
+                with np.errstate(invalid="ignore"):  # NaN for a draw without a rest
+                    nats = 0.5 * (np.linalg.slogdet(prior)[1] - np.linalg.slogdet(left)[1])
+                rows.append((draw, factor, name, nats, *ratio))
     columns = ["draw", "noise_factor", "setting", "nats", *IDENTIFIABLE_NAMES]
     return Result({"draws": pd.DataFrame(rows, columns=columns)})
 
 
-def grid(tier, seed, conventions=("RELEASED", "CLASSIC")):
+def grid(tier, seed):
     """The configurations of `cell` at a tier; ValueError for an unknown one."""
     if tier not in SIZES:
         raise ValueError(f"tier: got {tier!r}, expected one of {', '.join(SIZES)}")
@@ -247,6 +258,6 @@ def grid(tier, seed, conventions=("RELEASED", "CLASSIC")):
             "n": size.n,
             "seed": seed,
         }
-        for convention in conventions
+        for convention in CONVENTIONS
         for design in size.designs
     ]

@@ -196,6 +196,11 @@ def noise_sd(noise_factor):
     return float(SENSOR_NOISE * np.sqrt(noise_factor))
 
 
+def aperiodic_spectrum(frequencies, exponent=1.0, corner=1.0):
+    """Power of aperiodic noise at frequencies (m,), Hz, over that at 0; see the next function."""
+    return 1.0 / (1.0 + (np.asarray(frequencies) / corner) ** exponent)
+
+
 def aperiodic_autocovariance(duration, dt, exponent=1.0, corner=1.0):
     """Autocovariance of noise with the aperiodic spectrum of real EEG, variance 1.
 
@@ -213,8 +218,7 @@ def aperiodic_autocovariance(duration, dt, exponent=1.0, corner=1.0):
         raise ValueError(f"exponent: got {exponent}, expected a number from 0")
     m = round(duration / dt)
     n = 8 * max(m, round(1.0 / (corner * dt)))  # so long that the ends of the circle do not meet
-    power = 1.0 / (1.0 + (np.fft.rfftfreq(n, dt) / corner) ** exponent)
-    values = np.fft.irfft(power, n)
+    values = np.fft.irfft(aperiodic_spectrum(np.fft.rfftfreq(n, dt), exponent, corner), n)
     return values[:m] / values[0]
 
 

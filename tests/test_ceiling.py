@@ -9,7 +9,7 @@ import jrlib
 from jrlib import ceiling
 from jrlib.ceiling import Reference
 from jrlib.data import make_dataset
-from jrlib.parameters import QUANTITY_NAMES, Prior, quantities
+from jrlib.parameters import IDENTIFIABLE_NAMES, QUANTITY_NAMES, Prior, quantities
 from jrlib.protocol import Protocol
 from jrlib.reference import Likelihood, draw_coupling, log_prior_of_products
 
@@ -128,7 +128,7 @@ def test_the_fraction_of_the_ceiling():
     by = ["convention", "noise_factor", "parameter"]
     ceilings = pd.DataFrame(rows, columns=by).assign(value=0.8, low=0.7, high=0.9)
     half = pd.DataFrame(rows, columns=by).assign(value=0.4, low=0.35, high=0.45, method="half")
-    half.loc[~half.parameter.isin(ceiling.SPOKEN_OF), ["value", "low", "high"]] = -1.0
+    half.loc[~half.parameter.isin(IDENTIFIABLE_NAMES), ["value", "low", "high"]] = -1.0
     mean = half.assign(value=np.nan, method="mean predictor")
     (row,) = ceiling.fractions(pd.concat([half, mean]), ceilings).itertuples()
     assert row.method == "half"

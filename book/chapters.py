@@ -120,8 +120,7 @@ def run(book, tier, chapters=(), parameters=None, stored=False, timed=False):
     known = chapters_in_toc(book)
     if timed and (chapters or parameters or stored):
         raise ValueError("timed: only a run of all chapters from zero, with their own parameters")
-    if tier not in results.TIERS:
-        raise ValueError(f"tier: got {tier!r}, expected one of {', '.join(results.TIERS)}")
+    results.check_tier(tier)
     for name in chapters:
         if name not in known:
             raise ValueError(f"chapter: got {name!r}, expected one of {', '.join(known)}")

@@ -23,7 +23,7 @@ from jrlib.reference import (
     draw_coupling,
     log_prior_of_products,
 )
-from jrlib.results import TIERS, Result, Store, write_manifest
+from jrlib.results import TIERS, Result, Store, check_tier, write_manifest
 
 N_BANK = 2000  # simulations of the prior from which descents start
 N_STARTS, N_ATTEMPTS = 12, 4  # descents side by side, and how often at most
@@ -313,8 +313,7 @@ def cell(convention, noise_factor, first, n, n_draws, n_test, seed):
 
 def grid(tier, seed):
     """The configurations of `cell` at a tier; ValueError for an unknown one."""
-    if tier not in SIZES:
-        raise ValueError(f"tier: got {tier!r}, expected one of {', '.join(SIZES)}")
+    check_tier(tier)
     size = SIZES[tier]
     return [
         {

@@ -20,7 +20,7 @@ from jrlib.model import simulate
 from jrlib.parameters import IDENTIFIABLE_NAMES, Prior, get_convention, identifiable
 from jrlib.protocol import Protocol, averaging_covariance, simulate_erp
 from jrlib.reference import Likelihood
-from jrlib.results import Result
+from jrlib.results import Result, check_tier
 from jrlib.study import CONVENTIONS
 
 SAMPLING_RATE = 250.0  # Hz
@@ -247,8 +247,7 @@ def cell(convention, design, noise_factors, n, seed):
 
 def grid(tier, seed):
     """The configurations of `cell` at a tier; ValueError for an unknown one."""
-    if tier not in SIZES:
-        raise ValueError(f"tier: got {tier!r}, expected one of {', '.join(SIZES)}")
+    check_tier(tier)
     size = SIZES[tier]
     return [
         {

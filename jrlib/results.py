@@ -30,6 +30,12 @@ from jrlib.provenance import commit, environment, fingerprint
 TIERS = ("smoke", "fast", "paper")
 
 
+def check_tier(tier):
+    """ValueError, naming those there are, unless tier is one of `TIERS`."""
+    if tier not in TIERS:
+        raise ValueError(f"tier: got {tier!r}, expected one of {', '.join(TIERS)}")
+
+
 @dataclass(frozen=True)
 class Result:
     """What a computation gives: tables (DataFrames), arrays (weights too) and values (JSON)."""
@@ -54,8 +60,7 @@ class Store:
     """
 
     def __init__(self, root, tier, newer_than=""):
-        if tier not in TIERS:
-            raise ValueError(f"tier: got {tier!r}, expected one of {', '.join(TIERS)}")
+        check_tier(tier)
         self.root, self.tier = Path(root), tier
         self.newer_than = None
         if newer_than:

@@ -19,7 +19,7 @@ import pandas as pd
 
 from jrlib.comparison import METHODS, VARIANTS, cell
 from jrlib.parameters import get_convention
-from jrlib.results import TIERS, Store, write_manifest
+from jrlib.results import TIERS, Store, check_tier, write_manifest
 
 NAME = "comparison"  # of the results in the store
 SEED = 2025  # the first one, of the book's
@@ -88,8 +88,7 @@ def grid(
     noise_factors : the tier's by default
     Raises ValueError for an unknown tier, variant, convention or method.
     """
-    if tier not in SIZES:
-        raise ValueError(f"tier: got {tier!r}, expected one of {', '.join(SIZES)}")
+    check_tier(tier)
     if variant not in VARIANTS:
         raise ValueError(f"variant: got {variant!r}, expected one of {', '.join(VARIANTS)}")
     for method in methods:

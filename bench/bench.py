@@ -1,8 +1,8 @@
 """Speed, accuracy and growth of jrlib's simulations beside other simulators: `make bench`.
 
 Everything runs in one process, pinned to one CPU (but for the growth with threads), in interleaved
-rounds, so that a disturbance meets all alike, and the fastest round is reported, as what else runs
-on the machine can only add. For the same reason it is the processor's time that is taken, but for
+rounds, so that a disturbance meets all alike, and the median round is reported. It is the
+processor's time that is taken, as what else runs on the machine only adds to the clock's, but for
 the growth with threads. Prints the tables and writes results.md and results.csv (speed against
 error) beside this file.
 """
@@ -20,6 +20,7 @@ import subprocess
 import sys
 import time
 import warnings
+from functools import partial
 from pathlib import Path
 
 import numba
@@ -43,21 +44,23 @@ def pin(cpus):
         os.sched_setaffinity(0, cpus)
 
 
-def fastest(functions, rounds=ROUNDS, clock=time.process_time):
-    """Least seconds of each function, called in turn, round after round."""
+def medians(functions, rounds=ROUNDS, clock=time.process_time):
+    """Median seconds of each function, called in turn, round after round."""
     seconds = {name: [] for name in functions}
     for _ in range(rounds):
         for name, function in functions.items():
             start = clock()
             function()
             seconds[name].append(clock() - start)
-    return {name: min(values) for name, values in seconds.items()}
+    return {name: float(np.median(values)) for name, values in seconds.items()}
 
 
 def bare_kernel(dtype, own):
     """Nothing but the 12 logistic functions of a Runge-Kutta step, for n lanes: the roofline.
 
     Either as an exponential (a polynomial of degree 11 or 6) and a division, or jrlib's own.
+    Returns a function of the number of simulations, of steps and of steps saved (each or one),
+    which writes one value of each to an array laid out as `jrlib.simulate` lays out its own.
     """
     n, exponential, one = (
         kernel.LANES[np.dtype(dtype)],
@@ -83,51 +86,63 @@ def bare_kernel(dtype, own):
     logistic = kernel._logistic if own else textbook
 
     @compile
-    def run(n_steps, slope, small, exponential):
+    def run(n_steps, every, slope, small, exponential, out):
         x, state = np.empty(12 * n, slope.dtype), np.empty(n, slope.dtype)
-        for j in range(n):
-            state[j] = slope[j]
-            for k in range(12):
-                x[k * n + j] = slope[j] * k
-        for _ in range(n_steps):
+        for first in range(0, len(out), n):
             for j in range(n):
-                total = state[j]
+                state[j] = slope[j]
                 for k in range(12):
-                    total += logistic(state[j] * x[k * n + j], exponential)
-                state[j] = total * small
-        return state.sum()
+                    x[k * n + j] = slope[j] * k
+            saved = 0
+            for step in range(n_steps):
+                if step == saved * every:
+                    for j in range(n):
+                        out[first + j, saved] = state[j]
+                    saved += 1
+                for j in range(n):
+                    total = state[j]
+                    for k in range(12):
+                        total += logistic(state[j] * x[k * n + j], exponential)
+                    state[j] = total * small
 
     slope = np.linspace(-0.1, 0.1, n).astype(dtype)
-    run(1, slope, dtype(0.01), exponential)
-    return lambda n_steps: run(n_steps, slope, dtype(0.01), exponential)
+
+    def bare(n_simulations, n_steps, every):
+        out = np.empty((n_simulations, n_steps // every), dtype)
+        run(n_steps, every, slope, dtype(0.01), exponential, out)
+        return out
+
+    bare(n, 1, 1)
+    return bare
 
 
 def roofline():
-    """The kernel beside its logistic functions, ns per step and simulation."""
-    n_steps = 4000  # so that setting up a call, 0.1 to 0.3 ms, counts for little
-    theta, drive = peers.columns(256), np.tile([0.0, 120.0, 0.0], (n_steps, 1))
-    functions, work = {}, {}
+    """The kernel beside its logistic functions, ns per step and simulation.
+
+    With one value of each simulation saved, and with that of every step: ratios are to the bare
+    functions that save as many.
+    """
+    n, n_steps = 256, 10000  # so that setting up a call, 0.1 to 0.3 ms, counts for little
+    theta, drive = peers.columns(n), np.tile([0.0, 120.0, 0.0], (n_steps, 1))
+    kernels = ("12 exponentials and divisions", "12 of jrlib's logistic", "jrlib rk4")
+    functions = {}
     for dtype in (np.float64, np.float32):
-        name, lanes = dtype.__name__, kernel.LANES[np.dtype(dtype)]
-        for own, label in (
-            (False, "12 exponentials and divisions"),
-            (True, "12 of jrlib's logistic"),
-        ):
-            bare = bare_kernel(dtype, own)
-            functions[name, label] = lambda bare=bare: bare(20000)
-            work[name, label] = 20000 * lanes
-        for every, label in ((1, "jrlib rk4, every step saved"), (n_steps, "jrlib rk4, one saved")):
-            options = {"dtype": dtype, "save_every": every, "threads": 1}
-            run = lambda options=options: jrlib.simulate(theta, drive, **options)  # noqa: E731
-            run()
-            functions[name, label] = run
-            work[name, label] = 256 * n_steps
-    seconds = fastest(functions, 5 * ROUNDS)
-    table = pd.Series({key: 1e9 * seconds[key] / work[key] for key in seconds}).unstack(0)
-    table = table.reindex([label for name, label in functions if name == "float64"])
-    for name in list(table):
-        table[f"{name}, ratio"] = table[name] / table[name].iloc[0]
-    return table
+        textbook, own = (bare_kernel(dtype, own) for own in (False, True))
+        for every, saved in ((n_steps, "one"), (1, "every step")):
+
+            def whole(dtype=dtype, every=every):
+                return jrlib.simulate(theta, drive, dtype=dtype, save_every=every, threads=1)
+
+            runs = (partial(textbook, n, n_steps, every), partial(own, n, n_steps, every), whole)
+            for name, run in zip(kernels, runs, strict=True):
+                run()
+                functions[saved, name, dtype.__name__] = run
+    seconds = pd.Series(medians(functions, 5 * ROUNDS)) * 1e9 / (n * n_steps)
+    table = seconds.unstack().reindex(["one", "every step"], level=0).reindex(kernels, level=1)
+    for dtype in list(table):
+        bare = table[dtype].xs(kernels[0], level=1)
+        table[f"{dtype}, ratio"] = table[dtype] / table.index.get_level_values(0).map(bare)
+    return table.reset_index(names=["saved", "kernel"])
 
 
 def against_peers():
@@ -147,7 +162,7 @@ def against_peers():
                 runs[name, dt] = lambda run=run, dt=dt: run(1e-3 * dt)
         except ImportError as missing:
             print(f"left out: {name} ({missing})", file=sys.stderr)
-    seconds = fastest(runs)
+    seconds = medians(runs)
     table = []
     for key, (name, method, dtype, n, dt, _, error) in rows.items():
         per_ms = 1e9 * seconds[key] / (n * 1e3 * peers.DURATION)
@@ -203,7 +218,7 @@ def growth():
             dtype.__name__: lambda dtype=dtype: jrlib.simulate(theta, drive, dtype=dtype, **options)
             for dtype in (np.float64, np.float32)
         }
-        return fastest(runs, rounds, clock)
+        return medians(runs, rounds, clock)
 
     for n in (1, 4, 16, 64, 256, 1024, 10**4, 10**5, 10**6):
         n_steps = int(np.clip(10**7 // n, 100, 10**4))
@@ -230,7 +245,7 @@ def responses():
     }
     for run in runs.values():
         run()
-    return {name: 1e6 * seconds / len(theta) for name, seconds in fastest(runs, 3).items()}
+    return {name: 1e6 * seconds / len(theta) for name, seconds in medians(runs, 3).items()}
 
 
 def first_result():
@@ -310,7 +325,7 @@ def main():
     sections = [
         "# How fast, and how accurate",
         machine(),
-        "Made by `make bench`; do not edit. Times are the processor's, in the fastest of some "
+        "Made by `make bench`; do not edit. Times are the processor's, in the median of some "
         "interleaved rounds; with threads, those of the clock.",
         "## Beside other simulators",
         "One second of columns at a constant 120/s and a step of 1 ms, one thread. Error: largest "
@@ -319,9 +334,9 @@ def main():
         f"{next_best['float32']:.1f} times in float32.",
         markdown(at_1_ms.sort_values("ns_per_ms")),
         "## Beside the bare logistic functions",
-        "ns per step and simulation, and the ratio to the first line; all of `jrlib.simulate`, for "
-        "256 columns and 4000 steps.",
-        markdown(roofline().reset_index(names="kernel")),
+        "ns per step and simulation, all of `jrlib.simulate`, for 256 columns and 10000 steps; and "
+        "the ratio to the bare exponentials and divisions that save as many values.",
+        markdown(roofline()),
         "## Accuracy over the prior",
         "Largest difference of rk4 from its own solution at 1/64 ms, over the range of the "
         "response; 200 draws, two pulses.",

@@ -155,13 +155,14 @@ class Reference:
         draws = rto.sample(residual, mode, n, rng, **options)
         return self._summary(draws, mode, rng) if draws.ess > 0 else self._failure(mode)
 
-    def log_density(self, points, observed):
+    def log_density(self, points, observed, noise_factor=1.0):
         """Log posterior density (n,) at points (n, 8) given an output of the matched filter.
 
+        noise_factor : multiplies the covariance of the likelihood's noise
         Up to a constant; -inf where the products cannot be, NaN where the model diverges.
         """
         misfit = self._respond(points) - self.likelihood.whiten(observed)
-        normal = np.sum(points**2, axis=1) + np.sum(misfit**2, axis=1)
+        normal = np.sum(points**2, axis=1) + np.sum(misfit**2, axis=1) / noise_factor
         return self._correction(points) - 0.5 * normal
 
     def _mode(self, target):

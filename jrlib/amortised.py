@@ -1,0 +1,417 @@
+"""One posterior for every noise level, at once, and its exact correction.
+
+Neural posterior estimation as in `posterior`, for who wants to reach the ceiling (`ceiling`):
+
+- The flow is conditioned on the noise factor, so one network serves all levels. Each batch has new
+  noise at new levels, log-uniform in their range.
+- It lives in the eight coordinates of `ceiling.Reference`: what the data can speak of. C, of which
+  they say nothing once the products C a_k are given, is drawn from its exact conditional density.
+- Its first transforms are affine: they find the narrow place where the posterior is, and the
+  splines after them its shape.
+- Where the likelihood is exact it corrects the draws by importance weights (`Amortised.refine`),
+  and the effective part of them says how good the flow was, for each observation.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+import zuko
+from sbi.neural_nets.estimators import ZukoFlow
+from scipy.special import logsumexp, ndtri
+from scipy.stats import qmc
+from torch import nn
+from torch.utils.data import TensorDataset
+
+from jrlib.parameters import quantities
+from jrlib.posterior import SAMPLES_AT_ONCE, _isolated, _NoTracker, _Simulations, _Trainer
+from jrlib.reference import conditional_means, draw_coupling, log_prior_of_products
+
+N_COORDINATES = 8
+N_VALIDATION = 4096  # simulations of which the loss is watched, at most a tenth of the others
+CHUNK = 20_000  # simulations at once
+N_ATTEMPTS = 20  # at drawing as many samples as were asked for
+N_DIRECTIONS = 4000  # simulations from which the directions are taken
+# Directions of the response in which the signal's mean square is below this part of the noise's at
+# the lowest level say nothing.
+FAINT = 0.01
+
+
+class Embedding(nn.Module):
+    """From scores and the logarithm of the noise factor (..., n_scores + 1) to (..., n_out).
+
+    The scores are taken in units of their noise, squeezed by asinh as they span decades, and
+    standardised; then a residual network (width, n_blocks).
+    """
+
+    def __init__(self, n_scores, width, n_blocks, n_out):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(n_scores + 1))
+        self.register_buffer("std", torch.ones(n_scores + 1))
+        self.first = nn.Linear(n_scores + 1, width)
+        self.blocks = nn.ModuleList(
+            nn.Sequential(
+                nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), nn.Linear(width, width)
+            )
+            for _ in range(n_blocks)
+        )
+        self.last = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, n_out))
+
+    def squeeze(self, x):
+        """asinh of the scores over their noise, and the level as it is, (..., n_scores + 1)."""
+        scores, level = x[..., :-1], x[..., -1:]
+        return torch.cat([torch.asinh(scores / torch.exp(level / 2.0)), level], dim=-1)
+
+    def standardise(self, x):
+        """Take mean and standard deviation from inputs x (n, n_scores + 1)."""
+        squeezed = self.squeeze(x)
+        self.mean[:], self.std[:] = squeezed.mean(dim=0), squeezed.std(dim=0).clamp(min=1e-6)
+
+    def forward(self, x):
+        h = self.first((self.squeeze(x) - self.mean) / self.std)
+        for block in self.blocks:
+            h = h + block(h)
+        return self.last(h)
+
+
+@dataclass(frozen=True)
+class Refined:
+    """Weighted draws of the posterior given one observation, by importance sampling.
+
+    theta : (n, 9); weights : (n,), adding up to 1; draws that weigh nothing are left out
+    mean, std : (13,) of `QUANTITY_NAMES`
+    efficiency : effective part of the draws, 1 / (N sum w^2): 1 where the flow is the posterior
+    """
+
+    theta: np.ndarray
+    weights: np.ndarray
+    mean: np.ndarray
+    std: np.ndarray
+    efficiency: float
+
+
+class Amortised:
+    """A trained posterior over theta (9,), given a response (n_times,) in mV and its noise factor.
+
+    networks : one of sbi's `ZukoFlow` or several, whose densities are averaged (an ensemble)
+    projection : (n_times, n_scores), from a response to scores with noise N(0, factor)
+    reference : the `ceiling.Reference` of the model, with the noise of factor 1
+    config : JSON from which the networks are rebuilt
+    history : DataFrame of the training: epoch, train_loss, validation_loss in nats per simulation,
+        -log q, or None
+    """
+
+    def __init__(self, networks, projection, reference, config, history=None):
+        self.networks = [network.eval() for network in networks]
+        self.projection, self.reference = projection, reference
+        self.config, self.history = config, history
+
+    def sample(self, observed, noise_factor, n_samples, *, seed):
+        """Draw (n_samples, 9) parameters in physical units for one observation (n_times,).
+
+        Draws whose products the prior's ranges do not allow are drawn again; ValueError where
+        nearly all are of that kind.
+        """
+        kept = np.empty((0, N_COORDINATES))
+        for attempt in range(N_ATTEMPTS):
+            points, _ = self._draw(observed, noise_factor, n_samples, [seed, attempt])
+            kept = np.concatenate([kept, points[self._possible(points)]])
+            if len(kept) >= n_samples:
+                return self._whole(kept[: int(n_samples)], np.random.default_rng(seed))
+        raise ValueError(
+            f"observed: {len(kept)} of {N_ATTEMPTS * n_samples} draws are possible under "
+            f"the prior: the response is unlike all that the network has seen"
+        )
+
+    def log_prob(self, points, observed, noise_factor):
+        """Log density (n,) of coordinates (n, 8) for one observation (n_times,)."""
+        (x,) = self._inputs(np.asarray(observed)[np.newaxis], noise_factor)
+        with _isolated(0), torch.no_grad():
+            return self._log_prob(torch.from_numpy(points).float(), x)
+
+    def mean(self, observations, noise_factor, *, seed, n_points=64):
+        """Posterior means (n, 13) of `QUANTITY_NAMES` for observations (n, n_times).
+
+        noise_factor : one for all, or (n,). By quasi-Monte Carlo, as `posterior.Posterior.mean`.
+        """
+        x = self._inputs(observations, noise_factor)
+        luck = qmc.Sobol(N_COORDINATES, rng=np.random.default_rng(seed)).random(n_points)
+        luck = torch.from_numpy(ndtri(np.clip(luck, 1e-7, 1 - 1e-7))).float()[:, None]
+        parts = []
+        with _isolated(0), torch.no_grad():
+            for part in x.split(max(1, SAMPLES_AT_ONCE // n_points)):
+                points = [
+                    _given(network, part).transform.inv(luck.expand(-1, len(part), -1))
+                    for network in self.networks
+                ]
+                points = torch.cat(points).double().numpy()  # (points of all networks, n, 8)
+                values = self._means(points.reshape(-1, N_COORDINATES))
+                parts.append(np.nanmean(values.reshape(*points.shape[:2], -1), axis=0))
+        return np.concatenate(parts)
+
+    def refine(self, observed, noise_factor, n_samples, *, seed):
+        """The `Refined` posterior given one observation (n_times,): draws with exact weights.
+
+        The weights are the posterior's density over the flow's, so what is averaged with them is
+        right whatever the flow is; only the number of draws that count depends on it.
+        """
+        points, log_q = self._draw(observed, noise_factor, n_samples, seed)
+        log_p = self.reference.log_density(points, observed, noise_factor)
+        log_weights = np.where(np.isfinite(log_p), log_p - log_q, -np.inf)
+        kept = np.isfinite(log_weights)
+        if not kept.any():
+            raise ValueError("observed: no draw of the network is possible under the prior")
+        weights = np.exp(log_weights[kept] - logsumexp(log_weights))
+        mean = weights @ self._means(points[kept])
+        theta = self._whole(points[kept], np.random.default_rng(seed))
+        return Refined(
+            theta=theta,
+            weights=weights,
+            mean=mean,
+            std=np.sqrt(weights @ (quantities(theta) - mean) ** 2),
+            efficiency=float(1.0 / (len(points) * np.sum(weights**2))),
+        )
+
+    def state(self):
+        """Weights (dict of name -> array) and config (JSON): all that `from_state` needs."""
+        weights = {"projection": self.projection}
+        for k, network in enumerate(self.networks):
+            for name, tensor in network.state_dict().items():
+                weights[f"{k}/{name}"] = tensor.numpy().copy()
+        return weights, self.config
+
+    @classmethod
+    def from_state(cls, weights, config, reference):
+        """Rebuild from what `state` returned, for the same model."""
+        networks = []
+        for k in range(config["n_networks"]):
+            start = f"{k}/"
+            with _isolated(0):
+                network = _build(config)
+            tensors = {
+                name.removeprefix(start): torch.from_numpy(np.array(array))
+                for name, array in weights.items()
+                if name.startswith(start)
+            }
+            network.load_state_dict(tensors)
+            networks.append(network)
+        return cls(networks, weights["projection"], reference, config)
+
+    def _inputs(self, observations, noise_factor):
+        """What the networks see, float32 torch (n, n_scores + 1)."""
+        observations = np.asarray(observations, dtype=float)
+        n_times = len(self.projection)
+        if observations.ndim != 2 or observations.shape[1] != n_times or not len(observations):
+            raise ValueError(
+                f"observations: got shape {observations.shape}, expected (n, {n_times}), n from 1"
+            )
+        bad = np.flatnonzero(~np.isfinite(observations).all(axis=1))
+        if len(bad):
+            raise ValueError(
+                f"observations: NaN or infinity in row {bad[0]} ({len(bad)} such rows)"
+            )
+        levels = np.broadcast_to(np.asarray(noise_factor, dtype=float), len(observations))
+        low, high = self.config["noise_factors"]
+        if not ((levels >= low) & (levels <= high)).all():
+            raise ValueError(
+                f"noise_factor: got {noise_factor}, expected {low:g} to {high:g}, on which the "
+                f"network was trained"
+            )
+        return _inputs(observations @ self.projection, levels)
+
+    def _draw(self, observed, noise_factor, n_samples, seed):
+        """Coordinates (n_samples, 8) and their log density (n_samples,), float64."""
+        if n_samples < 1 or n_samples != int(n_samples):
+            raise ValueError(f"n_samples: got {n_samples}, expected a whole number from 1")
+        x = self._inputs(np.asarray(observed)[np.newaxis], noise_factor)[0]
+        shares = np.array_split(np.arange(int(n_samples)), len(self.networks))
+        with _isolated(_torch_seed(seed)), torch.no_grad():
+            parts = zip(self.networks, shares, strict=True)
+            points = torch.cat([_given(net, x).sample((len(share),)) for net, share in parts])
+            return points.double().numpy(), self._log_prob(points, x)
+
+    def _log_prob(self, points, x):
+        """Log density (n,) of points (n, 8) torch given x (n_scores + 1,): the mean of networks."""
+        each = torch.stack([_given(network, x).log_prob(points) for network in self.networks])
+        return (torch.logsumexp(each, 0) - np.log(len(each))).double().numpy()
+
+    def _means(self, points):
+        """Means (n, 13) of `QUANTITY_NAMES` given coordinates (n, 8), C being left open.
+
+        NaN where no parameters within the prior's ranges have the products.
+        """
+        values = quantities(self.reference.theta(points))
+        possible = self._possible(points)
+        values[~possible] = np.nan
+        products = values[possible, 9:]
+        values[possible, 4:9] = conditional_means(products, self.reference.prior)
+        return values
+
+    def _possible(self, points):
+        """Whether the prior's ranges allow the products at coordinates (n, 8)."""
+        products = self.reference.products(points)
+        return np.isfinite(log_prior_of_products(products, self.reference.prior))
+
+    def _whole(self, points, rng):
+        """Parameters (n, 9) at coordinates (n, 8), with C drawn given the products."""
+        products = self.reference.products(points)
+        return self.reference.theta(points, draw_coupling(products, rng, self.reference.prior))
+
+
+def train(
+    reference,
+    n_simulations,
+    *,
+    seed,
+    noise_factors=(0.5, 2e6),
+    epochs=40,
+    batch_size=512,
+    learning_rate=1e-3,
+    width=256,
+    n_blocks=3,
+    hidden=128,
+    affine=2,
+    splines=3,
+    bins=8,
+):
+    """Train an `Amortised` posterior on n_simulations draws of the prior.
+
+    reference : `ceiling.Reference` of the model and its noise at factor 1
+    noise_factors : lowest and highest; levels are log-uniform between them
+    epochs : passes over the simulations, while the learning rate falls from learning_rate to 0 like
+        a cosine; the weights with the lowest loss on simulations apart are kept
+    width, n_blocks : of the residual network; hidden : width of the two layers in each transform of
+        the flow; affine, splines : how many of each; bins : of the splines
+    Raises ValueError for options that cannot be; simulations that diverge are left out and counted
+    in the config.
+    """
+    if n_simulations != int(n_simulations) or n_simulations < 100:
+        raise ValueError(f"n_simulations: got {n_simulations}, expected a whole number from 100")
+    low, high = map(float, noise_factors)
+    if not 0 < low < high < np.inf:
+        raise ValueError(f"noise_factors: got {noise_factors}, expected 0 < lowest < highest")
+    n_validation = min(N_VALIDATION, max(int(n_simulations) // 10, 20))
+    points, outputs = _simulate(reference, int(n_simulations), np.random.default_rng([seed, 0]))
+    apart = _simulate(reference, n_validation, np.random.default_rng([seed, 1]))
+    projection = principal_directions(reference, low)
+    noise = torch.Generator().manual_seed(seed)
+    ends = np.log(low), np.log(high)
+
+    def observe(scores):
+        level = ends[0] + (ends[1] - ends[0]) * torch.rand(len(scores), 1, generator=noise)
+        luck = torch.randn(scores.shape, generator=noise)
+        return torch.cat([scores + torch.exp(level / 2.0) * luck, level], dim=1)
+
+    sets = []
+    for points_of, outputs_of in ((points, outputs), apart):
+        scores = torch.from_numpy(outputs_of @ projection).float()
+        sets.append((torch.from_numpy(points_of).float(), scores))
+    config = {
+        "n_networks": 1,
+        "n_scores": projection.shape[1],
+        "noise_factors": [low, high],
+        "width": width,
+        "n_blocks": n_blocks,
+        "hidden": hidden,
+        "affine": affine,
+        "splines": splines,
+        "bins": bins,
+        "n_diverged": int(n_simulations) - len(points),
+    }
+    (z, scores), (held_z, held_scores) = sets
+    with _isolated(seed):
+        network = _build(config)
+        network.embedding_net.standardise(observe(scores))
+        trainer = _Annealed(
+            density_estimator=lambda theta, x: network,
+            tracker=_NoTracker(),
+            show_progress_bars=False,
+        )
+        trainer.peak, trainer.n_epochs = learning_rate, int(epochs)
+        trainer.append_simulations(z, observe(scores))
+        trainer.shown = _Simulations(z, lambda rows: observe(scores[rows]))
+        trainer.held_out = TensorDataset(held_z, observe(held_scores), torch.ones(len(held_z), 1))
+        trainer.train(
+            training_batch_size=batch_size,
+            learning_rate=learning_rate,
+            max_num_epochs=int(epochs) - 1,  # sbi counts from 0
+            stop_after_epochs=int(epochs),
+        )
+    history = pd.DataFrame(
+        {
+            "epoch": np.arange(1, int(epochs) + 1),
+            "train_loss": trainer.summary["training_loss"],
+            "validation_loss": trainer.summary["validation_loss"],
+        }
+    )
+    return Amortised([network], projection, reference, config, history)
+
+
+def ensemble(members):
+    """One `Amortised` posterior whose density is the mean of its members', trained alike."""
+    networks = [network for member in members for network in member.networks]
+    config = members[0].config | {"n_networks": len(networks)}
+    return Amortised(networks, members[0].projection, members[0].reference, config)
+
+
+def principal_directions(reference, lowest):
+    """Projection (n_times, n_scores) of responses to scores with noise N(0, noise factor).
+
+    The principal directions of what the model answers to draws of the prior, after whitening; those
+    in which its mean square is below `FAINT` of the noise's at the lowest noise factor are left
+    out. The projection is the same for all networks of a model, so they can be averaged.
+    """
+    _, outputs = _simulate(reference, N_DIRECTIONS, np.random.default_rng(0))
+    likelihood = reference.likelihood
+    whitened = likelihood.whiten(outputs)
+    _, values, vectors = np.linalg.svd(whitened, full_matrices=False)
+    heard = values**2 / len(whitened) > FAINT * lowest
+    whitener = likelihood.whiten(np.eye(outputs.shape[1]))
+    return whitener @ vectors[heard | (values == values[0])].T
+
+
+def _simulate(reference, n, rng):
+    """Coordinates (n, 8) of n draws of the prior and their outputs (n, n_times), those finite."""
+    theta = reference.prior.sample(n, rng)
+    parts = [reference.likelihood.respond(theta[i : i + CHUNK]) for i in range(0, n, CHUNK)]
+    outputs = np.concatenate(parts)
+    finite = np.isfinite(outputs).all(axis=1)
+    return reference.points(theta[finite]), outputs[finite]
+
+
+def _inputs(scores, levels):
+    """What a network sees: scores (n, n_scores) and log noise factors (n,), float32 torch."""
+    return torch.from_numpy(np.column_stack([scores, np.log(levels)])).float()
+
+
+def _torch_seed(seed):
+    """One number for torch from a seed that may be several."""
+    return int(np.random.SeedSequence(seed).generate_state(1)[0])
+
+
+def _given(network, x):
+    """The flow of a `ZukoFlow` given inputs x: a distribution over coordinates (8,)."""
+    return network.net(network.embedding_net(x))
+
+
+def _build(config):
+    """An untrained network."""
+    n_out = config["hidden"]
+    embedding = Embedding(config["n_scores"], config["width"], config["n_blocks"], n_out)
+    options = {"hidden_features": [config["hidden"]] * 2}
+    affine = zuko.flows.MAF(N_COORDINATES, n_out, transforms=config["affine"], **options)
+    options |= {"transforms": config["splines"], "bins": config["bins"]}
+    spline = zuko.flows.NSF(N_COORDINATES, n_out, **options)
+    flow = zuko.lazy.Flow([*affine.transform.transforms, *spline.transform.transforms], spline.base)
+    condition = torch.Size([config["n_scores"] + 1])
+    return ZukoFlow(flow, embedding, torch.Size([N_COORDINATES]), condition)
+
+
+class _Annealed(_Trainer):
+    """sbi's NPE with new noise in every batch and a learning rate that falls like a cosine."""
+
+    def _train_epoch(self, *arguments):
+        rate = self.peak * 0.5 * (1.0 + np.cos(np.pi * self.epoch / self.n_epochs))
+        self.optimizer.param_groups[0]["lr"] = rate
+        return super()._train_epoch(*arguments)

@@ -9,7 +9,9 @@ Neural posterior estimation as in `posterior`, for who wants to reach the ceilin
 - Its first transforms are affine: they find the narrow place where the posterior is, and the
   splines after them its shape.
 - Where the likelihood is exact it corrects the draws by importance weights (`Amortised.refine`),
-  and the effective part of them says how good the flow was, for each observation.
+  and the effective part of them says how good the flow was, for each observation. Where the
+  posterior is narrower than any network can tell, the draws are where exact ones start
+  (`Amortised.exact`).
 """
 
 from dataclasses import dataclass
@@ -26,11 +28,12 @@ from torch.utils.data import TensorDataset
 
 from jrlib.parameters import quantities
 from jrlib.posterior import SAMPLES_AT_ONCE, _isolated, _NoTracker, _Simulations, _Trainer
-from jrlib.reference import conditional_means, draw_coupling, log_prior_of_products
+from jrlib.reference import conditional_means, draw_coupling, possible
 
 N_COORDINATES = 8
 N_VALIDATION = 4096  # simulations of which the loss is watched, at most a tenth of the others
 CHUNK = 20_000  # simulations at once
+N_STARTS = 24  # draws from which the exact posterior is looked for
 N_ATTEMPTS = 20  # at drawing as many samples as were asked for
 N_DIRECTIONS = 4000  # simulations from which the directions are taken
 # Directions of the response in which the signal's mean square is below this part of the noise's at
@@ -108,27 +111,62 @@ class Amortised:
         self.config, self.history = config, history
 
     def sample(self, observed, noise_factor, n_samples, *, seed):
-        """Draw (n_samples, 9) parameters in physical units for one observation (n_times,).
+        """Draw (n_samples, 9) parameters in physical units for one observation (n_times,)."""
+        (points,), _ = self.draw(_one(observed), noise_factor, n_samples, seed=seed)
+        return self.parameters(points, np.random.default_rng(seed))
 
-        Draws whose products the prior's ranges do not allow are drawn again; ValueError where
-        nearly all are of that kind.
+    def draw(self, observations, noise_factor, n_samples, *, seed):
+        """Draw coordinates (n, n_samples, 8) for observations (n, n_times).
+
+        noise_factor : one for all, or (n,)
+        Draws that the prior's ranges do not allow are replaced by others. Returns the flow's log
+        density (n, n_samples) of the draws as well, up to what such draws weigh.
+        Raises ValueError where the flow hardly draws any others.
         """
-        kept = np.empty((0, N_COORDINATES))
-        for attempt in range(N_ATTEMPTS):
-            points, _ = self._draw(observed, noise_factor, n_samples, [seed, attempt])
-            kept = np.concatenate([kept, points[self._possible(points)]])
-            if len(kept) >= n_samples:
-                return self._whole(kept[: int(n_samples)], np.random.default_rng(seed))
-        raise ValueError(
-            f"observed: {len(kept)} of {N_ATTEMPTS * n_samples} draws are possible under "
-            f"the prior: the response is unlike all that the network has seen"
-        )
+        if n_samples < 1 or n_samples != int(n_samples):
+            raise ValueError(f"n_samples: got {n_samples}, expected a whole number from 1")
+        x = self._inputs(observations, noise_factor)
+        shares = [len(part) for part in np.array_split(range(int(n_samples)), len(self.networks))]
 
-    def log_prob(self, points, observed, noise_factor):
-        """Log density (n,) of coordinates (n, 8) for one observation (n_times,)."""
-        (x,) = self._inputs(np.asarray(observed)[np.newaxis], noise_factor)
+        def sample(part):
+            pairs = zip(self.networks, shares, strict=True)
+            points = [_given(network, part).sample((share,)) for network, share in pairs]
+            return torch.cat(points).transpose(0, 1)  # (rows, n_samples, 8)
+
+        parts = []
+        with _isolated(seed), torch.no_grad():
+            for part in x.split(max(1, SAMPLES_AT_ONCE // int(n_samples))):
+                points = sample(part)
+                for _ in range(N_ATTEMPTS):
+                    bad = ~torch.from_numpy(self._possible(points.double().numpy()))
+                    rows = bad.any(dim=1)
+                    if not rows.any():
+                        break
+                    points[rows] = torch.where(
+                        bad[rows][..., None], sample(part[rows]), points[rows]
+                    )
+                else:
+                    raise ValueError(
+                        f"observations: after {N_ATTEMPTS} attempts some draws are impossible "
+                        f"under the prior; the response is unlike all that the network has seen"
+                    )
+                parts.append((points, self._log_prob(points.transpose(0, 1), part).T))
+        points, log_q = (torch.cat(arrays).double().numpy() for arrays in zip(*parts, strict=True))
+        return points, log_q
+
+    def log_prob(self, points, observations, noise_factor):
+        """Log density (n, S) of coordinates (n, S, 8) for observations (n, n_times)."""
+        x = self._inputs(observations, noise_factor)
+        points, rows = torch.from_numpy(points).float(), max(1, SAMPLES_AT_ONCE // points.shape[1])
         with _isolated(0), torch.no_grad():
-            return self._log_prob(torch.from_numpy(points).float(), x)
+            pairs = zip(points.split(rows), x.split(rows), strict=True)
+            parts = [self._log_prob(part.transpose(0, 1), given).T for part, given in pairs]
+        return torch.cat(parts).double().numpy()
+
+    def parameters(self, points, rng):
+        """Parameters (n, 9) at coordinates (n, 8), with C drawn given the products."""
+        products = self.reference.products(points)
+        return self.reference.theta(points, draw_coupling(products, rng, self.reference.prior))
 
     def mean(self, observations, noise_factor, *, seed, n_points=64):
         """Posterior means (n, 13) of `QUANTITY_NAMES` for observations (n, n_times).
@@ -156,15 +194,13 @@ class Amortised:
         The weights are the posterior's density over the flow's, so what is averaged with them is
         right whatever the flow is; only the number of draws that count depends on it.
         """
-        points, log_q = self._draw(observed, noise_factor, n_samples, seed)
-        log_p = self.reference.log_density(points, observed, noise_factor)
+        (points,), (log_q,) = self.draw(_one(observed), noise_factor, n_samples, seed=seed)
+        log_p = self.reference.at(noise_factor).log_density(points, observed)
         log_weights = np.where(np.isfinite(log_p), log_p - log_q, -np.inf)
         kept = np.isfinite(log_weights)
-        if not kept.any():
-            raise ValueError("observed: no draw of the network is possible under the prior")
         weights = np.exp(log_weights[kept] - logsumexp(log_weights))
         mean = weights @ self._means(points[kept])
-        theta = self._whole(points[kept], np.random.default_rng(seed))
+        theta = self.parameters(points[kept], np.random.default_rng(seed))
         return Refined(
             theta=theta,
             weights=weights,
@@ -172,6 +208,16 @@ class Amortised:
             std=np.sqrt(weights @ (quantities(theta) - mean) ** 2),
             efficiency=float(1.0 / (len(points) * np.sum(weights**2))),
         )
+
+    def exact(self, observed, noise_factor, n, *, seed, most=None):
+        """The `ceiling.ReferencePosterior` given one observation (n_times,), found from here.
+
+        The flow's draws take the place of the bank from which `ceiling.Reference` starts; n, most :
+        see there.
+        """
+        (starts,), _ = self.draw(_one(observed), noise_factor, N_STARTS, seed=seed)
+        reference, rng = self.reference.at(noise_factor), np.random.default_rng(seed)
+        return reference.posterior(observed, n, rng, most=most, starts=starts)
 
     def state(self):
         """Weights (dict of name -> array) and config (JSON): all that `from_state` needs."""
@@ -220,21 +266,10 @@ class Amortised:
             )
         return _inputs(observations @ self.projection, levels)
 
-    def _draw(self, observed, noise_factor, n_samples, seed):
-        """Coordinates (n_samples, 8) and their log density (n_samples,), float64."""
-        if n_samples < 1 or n_samples != int(n_samples):
-            raise ValueError(f"n_samples: got {n_samples}, expected a whole number from 1")
-        x = self._inputs(np.asarray(observed)[np.newaxis], noise_factor)[0]
-        shares = np.array_split(np.arange(int(n_samples)), len(self.networks))
-        with _isolated(_torch_seed(seed)), torch.no_grad():
-            parts = zip(self.networks, shares, strict=True)
-            points = torch.cat([_given(net, x).sample((len(share),)) for net, share in parts])
-            return points.double().numpy(), self._log_prob(points, x)
-
     def _log_prob(self, points, x):
-        """Log density (n,) of points (n, 8) torch given x (n_scores + 1,): the mean of networks."""
+        """Log of the networks' mean density (S, n) at points (S, n, 8) given inputs x (n, ...)."""
         each = torch.stack([_given(network, x).log_prob(points) for network in self.networks])
-        return (torch.logsumexp(each, 0) - np.log(len(each))).double().numpy()
+        return torch.logsumexp(each, 0) - np.log(len(each))
 
     def _means(self, points):
         """Means (n, 13) of `QUANTITY_NAMES` given coordinates (n, 8), C being left open.
@@ -242,21 +277,15 @@ class Amortised:
         NaN where no parameters within the prior's ranges have the products.
         """
         values = quantities(self.reference.theta(points))
-        possible = self._possible(points)
-        values[~possible] = np.nan
-        products = values[possible, 9:]
-        values[possible, 4:9] = conditional_means(products, self.reference.prior)
+        allowed = self._possible(points)
+        values[~allowed] = np.nan
+        values[allowed, 4:9] = conditional_means(values[allowed, 9:], self.reference.prior)
         return values
 
     def _possible(self, points):
-        """Whether the prior's ranges allow the products at coordinates (n, 8)."""
-        products = self.reference.products(points)
-        return np.isfinite(log_prior_of_products(products, self.reference.prior))
-
-    def _whole(self, points, rng):
-        """Parameters (n, 9) at coordinates (n, 8), with C drawn given the products."""
-        products = self.reference.products(points)
-        return self.reference.theta(points, draw_coupling(products, rng, self.reference.prior))
+        """Whether the prior's ranges allow the products at coordinates (..., 8)."""
+        products = self.reference.products(points.reshape(-1, N_COORDINATES))
+        return possible(products, self.reference.prior).reshape(points.shape[:-1])
 
 
 def train(
@@ -385,9 +414,9 @@ def _inputs(scores, levels):
     return torch.from_numpy(np.column_stack([scores, np.log(levels)])).float()
 
 
-def _torch_seed(seed):
-    """One number for torch from a seed that may be several."""
-    return int(np.random.SeedSequence(seed).generate_state(1)[0])
+def _one(observed):
+    """One observation (n_times,) as a batch."""
+    return np.asarray(observed)[np.newaxis]
 
 
 def _given(network, x):

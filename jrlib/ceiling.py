@@ -5,10 +5,8 @@ training, by randomize-then-optimize (`rto`). Its mean is the estimate of least 
 method whatsoever correlates better with the truth, on average over the prior.
 """
 
-import argparse
-import sys
-from dataclasses import dataclass
-from pathlib import Path
+from copy import copy
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -23,7 +21,7 @@ from jrlib.reference import (
     draw_coupling,
     log_prior_of_products,
 )
-from jrlib.results import TIERS, Result, Store, check_tier, write_manifest
+from jrlib.results import Result, check_tier, command_line
 
 N_BANK = 2000  # simulations of the prior from which descents start
 N_STARTS, N_ATTEMPTS = 12, 4  # descents side by side, and how often at most
@@ -115,10 +113,17 @@ class Reference:
         logs = np.log(quantities(self.prior.sample(20_000, rng))[:, 9:])
         self._centre, self._root = logs.mean(axis=0), np.linalg.cholesky(np.cov(logs.T))
         self._bank = rng.standard_normal((N_BANK, 8))
-        self._responses = self._respond(self._bank)
+        self._outputs = likelihood.respond(self.theta(self._bank))
         # |residuals|^2 at the truth has a chi-square distribution; beyond this the mode is missed.
         self._explained = chi2.isf(CHANCE, likelihood.rank + 8)
         self.n_simulations = 0
+
+    def at(self, noise_factor):
+        """The same for noise whose covariance is noise_factor times as large."""
+        other = copy(self)
+        covariance = noise_factor * self.likelihood.covariance
+        other.likelihood = replace(self.likelihood, covariance=covariance)
+        return other
 
     def products(self, points):
         """C a_1..C a_4 (n, 4) at points (n, 8)."""
@@ -138,16 +143,21 @@ class Reference:
         standard = self.prior.to_standard(theta)[:, :4]
         return np.hstack([standard, np.linalg.solve(self._root, logs.T).T])
 
-    def posterior(self, observed, n, rng, *, most=None):
+    def posterior(self, observed, n, rng, *, most=None, starts=None):
         """The `ReferencePosterior` given one output of the matched filter, (n_times,) mV.
 
-        n, most : draws, and up to how many where R-hat asks for more; rng : numpy Generator.
-        Descents start from those of a bank of prior draws whose
-        responses are nearest to the data, and meet the data roughly before they meet them exactly.
+        n, most : draws, and up to how many where R-hat asks for more; rng : numpy Generator
+        starts : points (m, 8) from which descents start, the first `N_STARTS` of them at once; by
+            default those of a bank of prior draws whose responses are nearest to the data
+
+        Descents meet the data roughly before they meet them exactly.
         """
         target = self.likelihood.whiten(observed)
         self.n_simulations = 0
-        mode = self._mode(target)
+        if starts is None:
+            distances = np.sum((self.likelihood.whiten(self._outputs) - target) ** 2, axis=1)
+            starts = self._bank[np.argsort(distances)[: N_ATTEMPTS * N_STARTS]]
+        mode = self._mode(target, starts)
         if mode.costs.min() > self._explained:
             return self._failure(mode)
         residual = self._residual(target)
@@ -155,23 +165,21 @@ class Reference:
         draws = rto.sample(residual, mode, n, rng, **options)
         return self._summary(draws, mode, rng) if draws.ess > 0 else self._failure(mode)
 
-    def log_density(self, points, observed, noise_factor=1.0):
+    def log_density(self, points, observed):
         """Log posterior density (n,) at points (n, 8) given an output of the matched filter.
 
-        noise_factor : multiplies the covariance of the likelihood's noise
         Up to a constant; -inf where the products cannot be, NaN where the model diverges.
         """
         misfit = self._respond(points) - self.likelihood.whiten(observed)
-        normal = np.sum(points**2, axis=1) + np.sum(misfit**2, axis=1) / noise_factor
+        normal = np.sum(points**2, axis=1) + np.sum(misfit**2, axis=1)
         return self._correction(points) - 0.5 * normal
 
-    def _mode(self, target):
+    def _mode(self, target, starts):
         """The `rto.Minimum` of descents to the whitened data, with more starts while none fits."""
-        nearest = np.argsort(np.sum((self._responses - target) ** 2, axis=1))
         size = np.sqrt(np.mean(target**2))
         best = None
-        for attempt in range(N_ATTEMPTS):
-            ends = self._bank[nearest[attempt * N_STARTS : (attempt + 1) * N_STARTS]]
+        for first in range(0, len(starts), N_STARTS):
+            ends = starts[first : first + N_STARTS]
             for part in HEAT:
                 if part * size > 1.0:
                     roughly = self._residual(target, 1.0 / (part * size))
@@ -433,21 +441,7 @@ def fractions(reached, ceilings):
     return mean[["value", "low", "high"]].reset_index()
 
 
-def main(arguments=None):
-    parser = argparse.ArgumentParser(
-        prog="python -m jrlib.ceiling", description="Compute the reference posteriors of a tier."
-    )
-    parser.add_argument("--tier", default="fast", choices=TIERS)
-    parser.add_argument("--seed", default=study.SEED, type=int)
-    parser.add_argument("--results", default="results", type=Path, help="folder of the store")
-    parser.add_argument("--jobs", default=2, type=int, help="cells side by side")
-    chosen = parser.parse_args(arguments)
-    store = Store(chosen.results, chosen.tier)
-    store.get_many(NAME, cell, grid(chosen.tier, chosen.seed), n_jobs=chosen.jobs)
-    write_manifest(chosen.results)
-
-
 if __name__ == "__main__":
-    from jrlib.ceiling import main  # so that results are made by jrlib.ceiling, not by __main__
+    from jrlib.ceiling import cell  # so that results are made by jrlib.ceiling, not by __main__
 
-    sys.exit(main())
+    command_line(NAME, cell, grid, study.SEED)

@@ -379,7 +379,7 @@ def evaluate(trained, theta, observations, n_samples, *, seed):
         truth=theta,
         samples=samples,
         ranks=ranks(z, truth),
-        highest_density=_level(densities[:, 1:] > densities[:, :1]),
+        highest_density=level(densities[:, 1:] > densities[:, :1]),
         tarp=tarp_levels(z, truth, reference),
         gain=densities[:, 0] - prior_density,
     )
@@ -396,7 +396,7 @@ def tarp_levels(samples, truth, reference):
     Lemos et al. (2023). The points of reference may depend on anything but the truth.
     """
     radius = np.linalg.norm(truth - reference, axis=1)
-    return _level(np.linalg.norm(samples - reference[:, None], axis=2) < radius[:, None])
+    return level(np.linalg.norm(samples - reference[:, None], axis=2) < radius[:, None])
 
 
 def coverage(levels, nominal, confidence=0.95):
@@ -424,7 +424,7 @@ def coverage(levels, nominal, confidence=0.95):
     )
 
 
-def _level(inside):
+def level(inside):
     """Level in 0..1 from which of S samples (n, S) lie inside; never 0 or 1, as S is finite."""
     return (inside.sum(axis=1) + 0.5) / (inside.shape[1] + 1)
 

@@ -245,6 +245,12 @@ def log_prior_of_products(products, prior=None):
     return np.where(start < stop, log_density, -np.inf)
 
 
+def possible(products, prior=None):
+    """Whether the prior's ranges allow products C a_1..C a_4 (n, 4): (n,) booleans."""
+    start, stop = _interval(products, Prior() if prior is None else prior)
+    return start < stop
+
+
 def draw_coupling(products, rng, prior=None):
     """Draw C (n,) from its density given C a_1..C a_4 (n, 4), with the numpy Generator `rng`."""
     couplings, probabilities, _ = _couplings(products, Prior() if prior is None else prior)

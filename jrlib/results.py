@@ -7,6 +7,7 @@ stored result is used when its configuration is exactly the one asked for. When 
 it has changed since, it is still used, and `Store.provenance` says so.
 """
 
+import argparse
 import contextlib
 import hashlib
 import json
@@ -278,3 +279,23 @@ def write_manifest(root):
     partial.write_text(json.dumps(entries, indent=1) + "\n")
     partial.replace(path)
     return path
+
+
+def command_line(name, function, grid, seed, arguments=None):
+    """Compute what is missing of a grid, as `python -m <module of function>` does.
+
+    grid : function of tier and seed that gives the configurations; seed : the default one
+    arguments : of the command, a list of texts; those it was called with if None
+    """
+    module = function.__module__
+    parser = argparse.ArgumentParser(
+        prog=f"python -m {module}", description=f"Compute the results {name!r} of a tier."
+    )
+    parser.add_argument("--tier", default="fast", choices=TIERS)
+    parser.add_argument("--seed", default=seed, type=int)
+    parser.add_argument("--results", default="results", type=Path, help="folder of the store")
+    parser.add_argument("--jobs", default=2, type=int, help="cells side by side")
+    chosen = parser.parse_args(arguments)
+    store = Store(chosen.results, chosen.tier)
+    store.get_many(name, function, grid(chosen.tier, chosen.seed), n_jobs=chosen.jobs)
+    write_manifest(chosen.results)

@@ -69,6 +69,18 @@ def test_refined_means_agree_with_the_reference(dataset, reference, trained, noi
     np.testing.assert_allclose(found.std / expected.std, 1, atol=0.25)
 
 
+def test_exact_draws_start_from_the_flow(dataset, trained):
+    """The same posterior as from the reference's own starts."""
+    observed = observe(dataset, 1e6, seed=15)[1]
+    exact = Reference(Likelihood.of(dataset, 1e6))
+    expected = exact.posterior(observed, 1000, np.random.default_rng(16), most=4000)
+    found = trained.exact(observed, 1e6, 1000, seed=17, most=4000)
+    assert expected.accepted
+    assert found.accepted
+    np.testing.assert_allclose((found.mean - expected.mean) / expected.std, 0, atol=0.25)
+    assert found.deviance == pytest.approx(expected.deviance, rel=1e-6)
+
+
 def test_means_are_those_of_the_samples(dataset, trained):
     observed = observe(dataset, 1e6, seed=5)[:3]
     means = trained.mean(observed, 1e6, seed=6, n_points=1024)
@@ -95,8 +107,9 @@ def test_weights_go_there_and_back_and_members_average(dataset, reference, train
     other = amortised.train(reference, 300, seed=2, noise_factors=LEVELS, **SMALL)
     both = amortised.ensemble([trained, other])
     again = amortised.Amortised.from_state(*both.state(), reference)
-    points = np.random.default_rng(13).standard_normal((50, 8))
-    log_q = [model.log_prob(points, observed, 1e6) for model in (trained, other, both, again)]
+    points = np.random.default_rng(13).standard_normal((1, 50, 8))
+    models = trained, other, both, again
+    log_q = [model.log_prob(points, observed[np.newaxis], 1e6) for model in models]
     np.testing.assert_allclose(log_q[2], np.logaddexp(log_q[0], log_q[1]) - np.log(2), atol=1e-5)
     np.testing.assert_array_equal(log_q[2], log_q[3])
 

@@ -196,3 +196,15 @@ def test_a_function_that_returns_something_else_is_named(tmp_path):
 
 def _plain(x):
     return x**0.5
+
+
+def test_the_command_line_computes_what_is_missing_of_a_tier(tmp_path):
+    def grid(tier, seed):
+        return [{"x": float(x), "label": tier} for x in range(seed, seed + 2)]
+
+    options = ["--tier", "paper", "--results", str(tmp_path), "--jobs", "1"]
+    results.command_line("square", square, grid, 3, options)
+    results.command_line("square", square, grid, 3, [*options, "--seed", "4"])
+    assert CALLS == [3.0, 4.0, 5.0]
+    listed = json.loads((tmp_path / "manifest.json").read_text())["results"]
+    assert sorted(entry["config"]["x"] for entry in listed) == [3.0, 4.0, 5.0]

@@ -206,5 +206,5 @@ def test_the_command_line_computes_what_is_missing_of_a_tier(tmp_path):
     results.command_line("square", square, grid, 3, options)
     results.command_line("square", square, grid, 3, [*options, "--seed", "4"])
     assert CALLS == [3.0, 4.0, 5.0]
-    listed = json.loads((tmp_path / "manifest.json").read_text())["results"]
+    listed = json.loads((tmp_path / "manifest.json").read_text())
     assert sorted(entry["config"]["x"] for entry in listed) == [3.0, 4.0, 5.0]

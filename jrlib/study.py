@@ -60,7 +60,6 @@ class Size:
 SIZES = {
     "smoke": Size(100, 40, 2, 1, 1, (1.0,), ("published",)),
     "fast": Size(400, 500, 12, 2, 2, (1.0, 1e4, 1e6), ("published",)),
-    # One seed is computed so far; to come: 3, and 5 of what takes seconds.
     "paper": Size(1000, 2000, 50, 3, 5, (0.0, 0.1, 0.5, 1.0, 10.0, 100.0, 1e3, 1e4, 1e6)),
 }
 

@@ -37,7 +37,6 @@ def test_everything_has_no_cell_twice_and_keeps_one_set_of_weights_a_method(tier
     assert len(kept) == 2 * len(METHODS)
 
 
-@pytest.mark.xfail(reason="one seed is computed so far", strict=True)
 def test_the_paper_tier_has_the_seeds_it_promises():
     size = study.SIZES["paper"]
     assert size.n_seeds >= 3

@@ -256,7 +256,7 @@ class RidgeRegressor(Baseline):
     n_components: a number, or the part of the variance that the components are to hold.
     """
 
-    def __init__(self, n_components=0.999999):
+    def __init__(self, n_components=1.0 - 1e-10):
         self.model = make_pipeline(
             PCA(n_components, svd_solver="full"),
             RidgeCV(alphas=np.logspace(-8, 10, 37), alpha_per_target=True),

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from jrlib import amortised, calibration, study
+from jrlib import amortised, calibration, comparison, study
 from jrlib.ceiling import Reference
-from jrlib.comparison import TEST, observations, test_set
 from jrlib.metrics import pearson
 from jrlib.parameters import QUANTITY_NAMES, quantities
 from jrlib.reference import Likelihood
@@ -31,7 +30,7 @@ def result():
 
 
 def test_stored_weights_give_the_stored_scores(result):
-    test = test_set("RELEASED", CONFIG["n_test"], "standard")
+    test = comparison.test_set("RELEASED", CONFIG["n_test"], "standard")
     reference = Reference(Likelihood.of(test, 1.0))
     start = "weights/"
     weights = {
@@ -40,7 +39,7 @@ def test_stored_weights_give_the_stored_scores(result):
         if name.startswith(start)
     }
     model = amortised.Amortised.from_state(weights, result.values["config"], reference)
-    observed = observations(test, 2e6, seed=TEST).astype(float)
+    observed = comparison.observations(test, 2e6, seed=comparison.TEST).astype(float)
     expected = pearson(quantities(test.theta), model.mean(observed, 2e6, seed=CONFIG["seed"]))
     scores = result.tables["scores"]
     scores = scores[(scores.metric == "pearson") & (scores.noise_factor == 2e6)]

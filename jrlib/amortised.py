@@ -321,9 +321,14 @@ def train(
     if not 0 < low < high < np.inf:
         raise ValueError(f"noise_factors: got {noise_factors}, expected 0 < lowest < highest")
     n_validation = min(N_VALIDATION, max(int(n_simulations) // 10, 20))
-    points, outputs = _simulate(reference, int(n_simulations), np.random.default_rng([seed, 0]))
-    apart = _simulate(reference, n_validation, np.random.default_rng([seed, 1]))
     projection = principal_directions(reference, low)
+
+    def simulate(n, stream):  # coordinates (n, 8) and scores (n, n_scores)
+        points, outputs = _simulate(reference, n, np.random.default_rng([seed, stream]))
+        return torch.from_numpy(points).float(), torch.from_numpy(outputs @ projection).float()
+
+    z, scores = simulate(int(n_simulations), 0)
+    held_z, held_scores = simulate(n_validation, 1)
     noise = torch.Generator().manual_seed(seed)
     ends = np.log(low), np.log(high)
 
@@ -332,10 +337,6 @@ def train(
         luck = torch.randn(scores.shape, generator=noise)
         return torch.cat([scores + torch.exp(level / 2.0) * luck, level], dim=1)
 
-    sets = []
-    for points_of, outputs_of in ((points, outputs), apart):
-        scores = torch.from_numpy(outputs_of @ projection).float()
-        sets.append((torch.from_numpy(points_of).float(), scores))
     config = {
         "n_networks": 1,
         "n_scores": projection.shape[1],
@@ -346,9 +347,8 @@ def train(
         "affine": affine,
         "splines": splines,
         "bins": bins,
-        "n_diverged": int(n_simulations) - len(points),
+        "n_diverged": int(n_simulations) - len(z),
     }
-    (z, scores), (held_z, held_scores) = sets
     with _isolated(seed):
         network = _build(config)
         network.embedding_net.standardise(observe(scores))

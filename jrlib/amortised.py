@@ -34,7 +34,7 @@ N_COORDINATES = 8
 N_VALIDATION = 4096  # simulations of which the loss is watched, at most a tenth of the others
 CHUNK = 20_000  # simulations at once
 N_STARTS = 24  # draws from which the exact posterior is looked for
-N_ATTEMPTS = 20  # at drawing as many samples as were asked for
+N_ATTEMPTS = 100  # at drawing as many samples as were asked for
 N_DIRECTIONS = 4000  # simulations from which the directions are taken
 # Directions of the response in which the signal's mean square is below this part of the noise's at
 # the lowest level say nothing.
@@ -196,9 +196,9 @@ class Amortised:
         """
         (points,), (log_q,) = self.draw(_one(observed), noise_factor, n_samples, seed=seed)
         log_p = self.reference.at(noise_factor).log_density(points, observed)
-        log_weights = np.where(np.isfinite(log_p), log_p - log_q, -np.inf)
-        kept = np.isfinite(log_weights)
-        weights = np.exp(log_weights[kept] - logsumexp(log_weights))
+        weights = weigh(log_p, log_q)
+        kept = weights > 0
+        weights = weights[kept]
         mean = weights @ self._means(points[kept])
         theta = self.parameters(points[kept], np.random.default_rng(seed))
         return Refined(
@@ -382,6 +382,15 @@ def ensemble(members):
     networks = [network for member in members for network in member.networks]
     config = members[0].config | {"n_networks": len(networks)}
     return Amortised(networks, members[0].projection, members[0].reference, config)
+
+
+def weigh(log_p, log_q):
+    """Importance weights (n,), adding up to 1, of draws with log densities log_q, wanted log_p.
+
+    log_p : (n,), up to a constant; where it is not finite the weight is 0
+    """
+    log_weights = np.where(np.isfinite(log_p), log_p - log_q, -np.inf)
+    return np.exp(log_weights - logsumexp(log_weights))
 
 
 def principal_directions(reference, lowest):

@@ -2,23 +2,29 @@
 
 Posteriors of `amortised`, trained on budgets from a thousand simulations upwards, answer the test
 simulations of `comparison` at several noise levels. A calibrated posterior gives ranks and levels
-(see `posterior`) that are uniform; no single check finds every fault.
+(see `posterior`) that are uniform; no single check finds every fault. What the exact likelihood
+makes of the same answers (`Amortised.refine`, `Amortised.exact`) is computed beside them.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import torch
+from sbi.utils.metrics import c2st
 
 from jrlib import amortised, metrics, study
-from jrlib.ceiling import Reference
+from jrlib.ceiling import ENOUGH, Reference
 from jrlib.comparison import TEST, observations, test_set
 from jrlib.parameters import QUANTITY_NAMES, Prior, quantities
 from jrlib.posterior import level, ranks, tarp_levels
 from jrlib.reference import Likelihood
 from jrlib.results import Result, check_tier, command_line
 
-PASSES = 200
+PASSES = 50
+MORE = 6  # times `n_draws`, at most
+N_WEIGHED = 2000  # draws of the network that are weighed
 NAME = "calibration"  # of the results in the store
 
 
@@ -30,28 +36,28 @@ class Size:
     seen : how many simulations a training sees at most, those of before with new noise counted
         again, and no simulation more than `PASSES` times
     n_checked, n_samples : test simulations that are sampled, and samples of each
-    n_refined, n_weighed : test simulations whose samples are weighed, and samples of each
+    n_exact, n_draws : test simulations whose exact posterior is drawn, and draws of each
     """
 
     budgets: tuple
     seen: int
     n_checked: int
     n_samples: int
-    n_refined: int
-    n_weighed: int
+    n_exact: int
+    n_draws: int
     noise_factors: tuple
 
 
 SIZES = {
     "smoke": Size(((200, 1),), 400, 20, 19, 2, 100, (1.0, 1e6)),
-    "fast": Size(((1000, 1), (4000, 1)), 40_000, 100, 99, 5, 1000, (1.0, 1e4, 1e6)),
+    "fast": Size(((1000, 1), (4000, 1)), 40_000, 100, 99, 3, 200, (1.0, 1e4, 1e6)),
     "paper": Size(
         ((1000, 3), (3000, 3), (10_000, 3), (30_000, 2), (100_000, 1), (300_000, 1)),
-        20_000_000,
-        500,
-        199,
+        12_000_000,
+        300,
+        99,
         20,
-        5000,
+        500,
         (1.0, 1e2, 1e4, 1e6),
     ),
 }
@@ -65,66 +71,115 @@ def cell(
     n_test,
     n_checked,
     n_samples,
-    n_refined,
-    n_weighed,
+    n_exact,
+    n_draws,
     noise_factors,
     keep,
 ):
     """Train an `Amortised` posterior and let it answer test simulations at each noise factor.
 
     convention : name of a `Convention`; n_simulations, seen, n_checked... : see `Size`
-    n_test : size of the test set; keep : whether the weights are wanted
+    n_test : size of the test set, of which the first n_checked and n_exact are used
+    keep : whether the weights are wanted, and what needs them: the exact posteriors
 
-    Returns a `Result`: the tables "history", "scores" (see `metrics.score`, of the posterior means
-    of all test simulations) and "refined" (number and efficiency), both with a column
-    noise_factor; arrays, the first axis being the noise factors: ranks (k, n_checked, 13) of the
-    truth among the samples, highest_density and tarp (k, n_checked), refined (k, n_refined, 13),
-    the corrected means; on demand the weights, as "weights/name"; the value "config".
+    Returns a `Result`: the tables "history", "scores" (see `metrics.score`, of the posterior means,
+    with a column noise_factor) and, on demand, "exact" (see `_compare`); arrays, the first axis
+    being the noise factors: means (k, n_checked, 13) of `QUANTITY_NAMES`; ranks, alike, of the
+    truth among the samples; highest_density, tarp and efficiency (k, n_checked), the effective part
+    of the samples when the likelihood weighs them; on demand exact and refined (k, n_exact, 13),
+    the means of `Amortised.exact` and `Amortised.refine`, and the weights, as "weights/name"; the
+    value "config".
     """
     test = test_set(convention, n_test, "standard")
     reference = Reference(Likelihood.of(test, 1.0))
     epochs = max(2, min(PASSES, round(seen / n_simulations)))
     model = amortised.train(reference, n_simulations, seed=seed, epochs=epochs)
-    truth, points = quantities(test.theta), reference.points(test.theta)[:n_checked]
+    truth = quantities(test.theta[:n_checked])
+    points = reference.points(test.theta[:n_checked])
     rng = np.random.default_rng(seed)
     apart = rng.standard_normal(points.shape)
-    scores, refined, arrays = [], [], []
+    scores, compared, arrays = [], [], []
     for noise_factor in noise_factors:
-        observed = observations(test, noise_factor, seed=TEST).astype(float)
+        observed = observations(test, noise_factor, seed=TEST)[:n_checked].astype(float)
         means = model.mean(observed, noise_factor, seed=seed)
         score = metrics.score(truth, means, QUANTITY_NAMES, scale=Prior().quantity_std)
         scores.append(score.assign(noise_factor=noise_factor))
-        checked = observed[:n_checked]
-        drawn, log_q = model.draw(checked, noise_factor, n_samples, seed=seed)
-        at_truth = model.log_prob(points[:, np.newaxis], checked, noise_factor)
+        drawn, log_q = model.draw(observed, noise_factor, n_samples, seed=seed)
+        at_truth = model.log_prob(points[:, np.newaxis], observed, noise_factor)
         theta = model.parameters(drawn.reshape(-1, points.shape[1]), rng)
         samples = quantities(theta).reshape(*drawn.shape[:2], -1)
-        weighed = [
-            model.refine(row, noise_factor, n_weighed, seed=seed + number)
-            for number, row in enumerate(observed[:n_refined])
+        log_p = [
+            reference.at(noise_factor).log_density(*pair)
+            for pair in zip(drawn, observed, strict=True)
         ]
-        refined += [
-            {"noise_factor": noise_factor, "number": number, "efficiency": found.efficiency}
-            for number, found in enumerate(weighed)
-        ]
-        arrays.append(
-            {
-                "ranks": ranks(samples, truth[:n_checked]),
-                "highest_density": level(log_q > at_truth),
-                "tarp": tarp_levels(drawn, points, apart),
-                "refined": np.array([found.mean for found in weighed]),
-            }
-        )
-    stacked = {name: np.array([row[name] for row in arrays], np.float32) for name in arrays[0]}
+        found = {
+            "means": means,
+            "ranks": ranks(samples, truth),
+            "highest_density": level(log_q > at_truth),
+            "tarp": tarp_levels(drawn, points, apart),
+            "efficiency": [
+                1.0 / (n_samples * np.sum(amortised.weigh(*pair) ** 2))
+                for pair in zip(log_p, log_q, strict=True)
+            ],
+        }
+        if keep:
+            rows = [
+                _compare(model, row, noise_factor, n_draws, seed + number)
+                for number, row in enumerate(observed[:n_exact])
+            ]
+            compared += [
+                {"noise_factor": noise_factor, "number": number, **entry}
+                for number, (entry, _, _) in enumerate(rows)
+            ]
+            found |= {"exact": [row[1] for row in rows], "refined": [row[2] for row in rows]}
+        arrays.append(found)
+    stacked = {
+        name: np.array([found[name] for found in arrays], np.float32) for name in arrays[0]
+    }
+    tables = {"history": model.history, "scores": pd.concat(scores, ignore_index=True).round(6)}
     weights, config = model.state()
     if keep:
+        tables["exact"] = pd.DataFrame(compared)
         stacked |= {f"weights/{name}": array for name, array in weights.items()}
-    tables = {
-        "history": model.history,
-        "scores": pd.concat(scores, ignore_index=True).round(6),
-        "refined": pd.DataFrame(refined).round(6),
-    }
     return Result(tables, stacked, {"config": config})
+
+
+def _compare(model, observed, noise_factor, n_draws, seed):
+    """An `Amortised` posterior beside the exact one, given one observation (n_times,).
+
+    Returns a dict and the means (13,) of the exact and of the corrected posterior. The dict:
+    accepted, ess, rhat and n_simulations of the exact one; efficiency of the correction; c2st and
+    c2st_refined, the accuracy of a classifier that tells draws of the network's posterior, and of
+    the corrected one, from exact draws (0.5: it cannot). It is NaN where there are no exact draws,
+    or fewer effective ones of the corrected posterior than `ENOUGH`.
+    """
+    exact = model.exact(observed, noise_factor, n_draws, seed=seed, most=MORE * n_draws)
+    refined = model.refine(observed, noise_factor, N_WEIGHED, seed=seed)
+    rng = np.random.default_rng(seed)
+    entry = {
+        "accepted": exact.accepted,
+        "ess": round(exact.ess, 1),
+        "rhat": round(exact.rhat, 5),
+        "n_simulations": exact.n_simulations,
+        "efficiency": round(refined.efficiency, 6),
+        "c2st": math.nan,
+        "c2st_refined": math.nan,
+    }
+    if exact.accepted:
+        target = model.reference.points(exact.sample(n_draws, rng))
+        (drawn,), _ = model.draw(observed[np.newaxis], noise_factor, n_draws, seed=seed + 1)
+        entry["c2st"] = _told_apart(target, drawn)
+        if refined.efficiency * N_WEIGHED >= ENOUGH:
+            chosen = rng.choice(len(refined.theta), n_draws, p=refined.weights)
+            drawn = model.reference.points(refined.theta[chosen])
+            entry["c2st_refined"] = _told_apart(target, drawn)
+    return entry, exact.mean, refined.mean
+
+
+def _told_apart(one, other):
+    """Classifier two-sample test of draws (n, 8) and as many others: accuracy, about 0.5 to 1."""
+    pair = (torch.from_numpy(draws).float() for draws in (one, other))
+    return round(float(c2st(*pair, classifier="mlp")), 4)
 
 
 def grid(tier, seed):

@@ -28,6 +28,7 @@ N_STARTS, N_ATTEMPTS = 12, 4  # descents side by side, and how often at most
 CHANCE = 1e-6  # of a deviance so large, which says that the mode was missed
 HEAT = (0.1, 0.01, 1e-3)  # parts of the response to which the data are first to be met
 SAME = 0.05  # distance between two ends of descents, in prior standard deviations
+FARTHEST = 40.0  # in prior standard deviations, that a descent may look: products overflow beyond
 DEEP = 20.0  # of the deviance above the lowest, where another end is no mode that matters
 # What a posterior must have to be accepted.
 ENOUGH, LARGEST = 100.0, 0.05
@@ -211,7 +212,9 @@ class Reference:
     def _residual(self, target, scale=1.0):
         def residual(points):
             self.n_simulations += len(points)
-            misfit = scale * (self._respond(points) - target)
+            within = np.clip(points, -FARTHEST, FARTHEST)
+            misfit = scale * (self._respond(within) - target)
+            misfit[(within != points).any(axis=1)] = np.nan
             return np.hstack([points, np.nan_to_num(misfit, nan=1e9)])
 
         return residual

@@ -191,10 +191,10 @@ def test_sliders_change_the_response_by_keyboard(explorer, key):
     before = shown(explorer)
     # A little longer from pulse to pulse makes no difference, as the response has died out.
     press(explorer, f"#explorer-{key}", *(["Home"] if key == "isi" else ["ArrowRight"] * 6))
+    explorer.get_by_text("Differs from the typical response").wait_for()
     after = shown(explorer)
     assert difference(after["erp"], np.array(before["erp"])) > 1e-4
     value = explorer.locator(f"#explorer-{key}-exact").input_value()
-    explorer.get_by_text("Differs from the typical response").wait_for()
     assert (
         explorer.locator(f"#explorer-{key}").get_attribute("aria-valuetext").startswith(value[:4])
     )

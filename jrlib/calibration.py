@@ -15,17 +15,20 @@ import torch
 from sbi.utils.metrics import c2st
 
 from jrlib import amortised, metrics, study
-from jrlib.ceiling import ENOUGH, Reference
+from jrlib.ceiling import ENOUGH, FEWEST, Reference
 from jrlib.comparison import TEST, observations, test_set
-from jrlib.parameters import QUANTITY_NAMES, Prior, quantities
+from jrlib.parameters import IDENTIFIABLE_NAMES, QUANTITY_NAMES, Prior, quantities
 from jrlib.posterior import level, ranks, tarp_levels
 from jrlib.reference import Likelihood
-from jrlib.results import Result, check_tier, command_line
+from jrlib.results import Result, check_tier, command_line, weights_of
 
 PASSES = 50
 MORE = 6  # times `n_draws`, at most
 N_WEIGHED = 2000  # draws of the network that are weighed
 NAME = "calibration"  # of the results in the store
+TARGET = 0.97  # of the ceiling's correlation, from which on an answer is as good as the best
+# Ceilings below this are left out: where the data say next to nothing a part of it means nothing.
+TELLING = 0.3
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class Size:
 
 
 SIZES = {
-    "smoke": Size(((200, 1),), 400, 20, 19, 2, 100, (1.0, 1e6)),
+    "smoke": Size(((200, 1),), 400, 20, 19, 1, 100, (1.0, 1e6)),
     "fast": Size(((1000, 1), (4000, 1)), 40_000, 100, 99, 3, 200, (1.0, 1e4, 1e6)),
     "paper": Size(
         ((1000, 3), (3000, 3), (10_000, 3), (30_000, 2), (100_000, 1), (300_000, 1)),
@@ -133,9 +136,7 @@ def cell(
             ]
             found |= {"exact": [row[1] for row in rows], "refined": [row[2] for row in rows]}
         arrays.append(found)
-    stacked = {
-        name: np.array([found[name] for found in arrays], np.float32) for name in arrays[0]
-    }
+    stacked = {name: np.array([found[name] for found in arrays], np.float32) for name in arrays[0]}
     tables = {"history": model.history, "scores": pd.concat(scores, ignore_index=True).round(6)}
     weights, config = model.state()
     if keep:
@@ -202,6 +203,90 @@ def grid(tier, seed):
         for convention in study.CONVENTIONS
     ]
     return sorted(configs, key=lambda config: config["seed"])
+
+
+def reload(config, result):
+    """The trained `Amortised` posterior of a cell that kept its weights.
+
+    config : the arguments of `cell`; result : what it returned. Raises ValueError without weights.
+    """
+    test = test_set(config["convention"], config["n_test"], "standard")
+    reference = Reference(Likelihood.of(test, 1.0))
+    weights = weights_of(result)
+    return amortised.Amortised.from_state(weights, result.values["config"], reference)
+
+
+def scores(configs, found):
+    """The scores of all cells: a DataFrame as `cell` has it, with what the cells differ in.
+
+    Further columns: convention, n_simulations, seed.
+    """
+    columns = ("convention", "n_simulations", "seed")
+    pairs = zip(configs, found, strict=True)
+    frames = [
+        result.tables["scores"].assign(**{name: config[name] for name in columns})
+        for config, result in pairs
+    ]
+    return pd.concat(frames, ignore_index=True)
+
+
+def fractions(configs, found, gathered):
+    """Correlations of the posterior means as a part of the ceiling's, on the same observations.
+
+    gathered : the reference posteriors, as from `ceiling.gather`; those that are accepted and that
+        the cells have checked count
+    Returns a DataFrame with the columns of `metrics.fraction`, convention, noise_factor,
+    n_simulations and seed, for those of `IDENTIFIABLE_NAMES` whose ceiling is at least `TELLING`.
+    """
+    frames = []
+    for config, result in zip(configs, found, strict=True):
+        for row, noise_factor in enumerate(config["noise_factors"]):
+            key = config["convention"], noise_factor
+            if key not in gathered:
+                continue
+            table, arrays = gathered[key]
+            kept = (table.accepted & (table.number < config["n_checked"])).to_numpy()
+            if kept.sum() < FEWEST:
+                continue
+            means = result.arrays["means"][row][table.number[kept]]
+            frame = metrics.fraction(
+                arrays["truth"][kept], means, arrays["mean"][kept], QUANTITY_NAMES
+            )
+            frame = frame[frame.parameter.isin(IDENTIFIABLE_NAMES) & (frame.best >= TELLING)]
+            frames.append(
+                frame.assign(
+                    convention=config["convention"],
+                    noise_factor=noise_factor,
+                    n_simulations=config["n_simulations"],
+                    seed=config["seed"],
+                )
+            )
+    return pd.concat(frames, ignore_index=True)
+
+
+def needed(parts, target=TARGET):
+    """How many simulations a training needs: a Series by convention and noise factor.
+
+    parts : as from `fractions`; target : of the mean part over the quantities and seeds, which the
+        smallest budget counted here reaches, and all larger ones; NaN where none does
+    """
+    mean = parts.groupby(["convention", "noise_factor", "n_simulations"]).value.mean()
+
+    def smallest(values):  # of one convention and noise factor, budgets rising
+        enough = (values >= target).iloc[::-1].cummin()
+        budgets = enough[enough].index.get_level_values("n_simulations")
+        return min(budgets, default=math.nan)
+
+    return mean.groupby(["convention", "noise_factor"]).apply(smallest)
+
+
+def leaves(frame):
+    """Whether observed coverage leaves its band: frame as from `posterior.coverage`.
+
+    The ends, 0 and 1, where nothing can be wrong, do not count.
+    """
+    inner = frame[(frame.nominal > 0) & (frame.nominal < 1)]
+    return bool(((inner.observed < inner.low) | (inner.observed > inner.high)).any())
 
 
 if __name__ == "__main__":

@@ -559,8 +559,11 @@ CLAIMS = (
 )
 
 
-def ledger(evidence, tier):
-    """Judge every claim: a list of dicts, plain JSON, in the order of `CLAIMS`.
+def ledger(evidence, tier, claims=CLAIMS):
+    """Judge every claim: a list of dicts, plain JSON, in the order of `claims`.
+
+    evidence : an `Evidence`, or what the functions of other claims take, with seeds, n_simulations
+        and n_test like it
 
     Each holds id, says, counts_for, counts_against, shown, verdict, tier, tolerance (see
     `TOLERANCES`), seeds, n_simulations, n_test, and under conventions -> name: the outcome, its
@@ -570,7 +573,7 @@ def ledger(evidence, tier):
     if tier not in TIERS:
         raise ValueError(f"tier: got {tier!r}, expected one of {', '.join(TIERS)}")
     entries = []
-    for claim in CLAIMS:
+    for claim in claims:
         made = {name: _judge(claim, evidence, name, TOLERANCES[tier]) for name in study.CONVENTIONS}
         entry = {k: value for k, value in vars(claim).items() if k != "findings"}
         entry |= {

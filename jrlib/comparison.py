@@ -17,7 +17,7 @@ from jrlib.model import DivergenceWarning
 from jrlib.networks import BASELINES, NETWORKS, build_network
 from jrlib.parameters import QUANTITY_NAMES, RANGES, Prior, quantities
 from jrlib.protocol import Protocol
-from jrlib.results import Result
+from jrlib.results import Result, weights_of
 from jrlib.training import fit, predict
 
 TRAIN, VALIDATION, TEST = range(3)  # streams of random numbers within a seed
@@ -199,14 +199,7 @@ def reload(config, result):
 
     config : the arguments of `cell`; result : what it returned. Raises ValueError without weights.
     """
-    start = "weights/"
-    weights = {
-        name.removeprefix(start): array
-        for name, array in result.arrays.items()
-        if name.startswith(start)
-    }
-    if not weights:
-        raise ValueError("result: holds no weights; run the cell with keep='weights'")
+    weights = weights_of(result)
     made = METHODS[config["method"]]
     if not made.is_network:
         return posterior.Posterior.from_state(weights, result.values["config"])

@@ -255,6 +255,22 @@ def draw_quality(scores, means):
     return fig
 
 
+def draw_excess(axes, frames, *, color, lw=0.8, ls="-"):
+    """Draw observed less nominal coverage, and the band that chance allows, in one panel.
+
+    frames : dict of label -> DataFrame as from `posterior.coverage`, all on as many simulations
+    """
+    frame = next(iter(frames.values()))
+    low, high = frame.low - frame.nominal, frame.high - frame.nominal
+    style = {"color": GREY, "alpha": 0.25, "lw": 0, "label": "band"}
+    if not axes.collections:
+        axes.fill_between(frame.nominal, low, high, **style)
+        axes.axhline(0.0, color=GREY, lw=0.7)
+    for label, frame in frames.items():
+        excess = frame.observed - frame.nominal
+        axes.plot(frame.nominal, excess, color=color, lw=lw, ls=ls, alpha=0.8, label=label)
+
+
 def label_lines(axes):
     """Write each labelled line's label right of its last point, in its colour, without overlap."""
     axes.figure.draw_without_rendering()  # settles how high the axes are

@@ -108,6 +108,45 @@ def score(truth, estimate, names, *, scale, n_bootstrap=1000, level=0.95, seed=0
     )
 
 
+def fraction(truth, estimate, best, names, *, n_bootstrap=1000, level=0.95, seed=0):
+    """Pearson correlation of an estimate as a part of that of the best one, on the same rows.
+
+    truth, estimate, best : (n, k); names : k of them; n_bootstrap, level, seed : see `score`
+    Returns a DataFrame: parameter, best (its correlation), value, low, high, n. As both are
+    resampled together, what the rows have in common drops out of the interval.
+    """
+    truth, estimate = _check(truth, estimate)
+    _, best = _check(truth, best)
+    rng = np.random.default_rng(seed)
+    ones, weights = np.ones((1, len(truth))), _multiplicities(rng, n_bootstrap, len(truth))
+    of_best = _pearson(ones, truth, best)[0]
+    ratios = _pearson(weights, truth, estimate) / _pearson(weights, truth, best)
+    low, high = np.nanquantile(ratios, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    value = _pearson(ones, truth, estimate)[0] / of_best
+    columns = {"best": of_best, "value": value, "low": low, "high": high}
+    return pd.DataFrame({"parameter": list(names), **columns, "n": len(truth)})
+
+
+def conformal(errors, level):
+    """Half-widths (k,) of intervals around a point estimate that hold the truth with a probability.
+
+    errors : (n, k) of simulations that the estimate was not fitted to; level : above 0, below 1
+    Split conformal prediction (Lei et al., J. Am. Stat. Assoc. 113, 2018, Algorithm 2): the
+    ceil((n + 1) level)-th smallest absolute error. Whatever the method, the estimate of a further
+    simulation from the same prior is off by no more with at least that probability.
+    Raises ValueError where n is too small for the level.
+    """
+    errors = np.asarray(errors, dtype=float)
+    if errors.ndim != 2 or not np.isfinite(errors).all():
+        raise ValueError(f"errors: expected finite numbers (n, k), got shape {errors.shape}")
+    if not 0 < level < 1:
+        raise ValueError(f"level: got {level}, expected a number between 0 and 1")
+    place = int(np.ceil((len(errors) + 1) * level))
+    if place > len(errors):
+        raise ValueError(f"errors: {len(errors)} rows are too few for level {level}")
+    return np.sort(np.abs(errors), axis=0)[place - 1]
+
+
 def _chunks(total, size):
     return [min(size, total - start) for start in range(0, total, size)]
 

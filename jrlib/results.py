@@ -47,6 +47,21 @@ class Result:
     record: dict = field(default_factory=dict)
 
 
+def weights_of(result):
+    """The trained weights that a `Result` holds as arrays "weights/name": a dict by name.
+
+    Raises ValueError where there are none.
+    """
+    start = "weights/"
+    arrays = result.arrays.items()
+    weights = {name.removeprefix(start): a for name, a in arrays if name.startswith(start)}
+    if not weights:
+        raise ValueError(
+            "result: holds no weights; compute it with a configuration that keeps them"
+        )
+    return weights
+
+
 class CorruptResultWarning(UserWarning):
     """A stored result failed its checksum or could not be read; it was set aside."""
 

@@ -1,13 +1,14 @@
 """Amortised posteriors of the study: the same code at small size, with stored weights and ranks."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from jrlib import amortised, calibration, comparison, study
-from jrlib.ceiling import Reference
+from jrlib import calibration, comparison, study
 from jrlib.metrics import pearson
-from jrlib.parameters import QUANTITY_NAMES, quantities
-from jrlib.reference import Likelihood
+from jrlib.parameters import IDENTIFIABLE_NAMES, QUANTITY_NAMES, Prior, quantities
+from jrlib.posterior import coverage
+from jrlib.results import Result
 
 CONFIG = {
     "convention": "RELEASED",
@@ -17,8 +18,8 @@ CONFIG = {
     "n_test": 200,
     "n_checked": 100,
     "n_samples": 99,
-    "n_refined": 2,
-    "n_weighed": 500,
+    "n_exact": 2,
+    "n_draws": 400,
     "noise_factors": [1e5, 2e6],
     "keep": True,
 }
@@ -31,16 +32,12 @@ def result():
 
 def test_stored_weights_give_the_stored_scores(result):
     test = comparison.test_set("RELEASED", CONFIG["n_test"], "standard")
-    reference = Reference(Likelihood.of(test, 1.0))
-    start = "weights/"
-    weights = {
-        name.removeprefix(start): array
-        for name, array in result.arrays.items()
-        if name.startswith(start)
-    }
-    model = amortised.Amortised.from_state(weights, result.values["config"], reference)
+    model = calibration.reload(CONFIG, result)
     observed = comparison.observations(test, 2e6, seed=comparison.TEST).astype(float)
-    expected = pearson(quantities(test.theta), model.mean(observed, 2e6, seed=CONFIG["seed"]))
+    n = CONFIG["n_checked"]
+    means = model.mean(observed[:n], 2e6, seed=CONFIG["seed"])
+    np.testing.assert_allclose(means, result.arrays["means"][1], rtol=1e-3)
+    expected = pearson(quantities(test.theta[:n]), means)
     scores = result.tables["scores"]
     scores = scores[(scores.metric == "pearson") & (scores.noise_factor == 2e6)]
     found = scores.set_index("parameter").value.reindex(QUANTITY_NAMES)
@@ -51,14 +48,78 @@ def test_ranks_and_levels_are_within_their_ranges_and_not_far_from_uniform(resul
     """At high noise the posterior is near the prior, which even a short training finds."""
     n = CONFIG["n_checked"]
     assert result.arrays["ranks"].shape == (2, n, len(QUANTITY_NAMES))
-    assert result.arrays["refined"].shape == (2, CONFIG["n_refined"], len(QUANTITY_NAMES))
     part = result.arrays["ranks"][-1] / CONFIG["n_samples"]
     assert ((part >= 0) & (part <= 1)).all()
     assert np.abs(part.mean(axis=0) - 0.5).max() < 0.15  # 5 standard errors of a uniform mean
-    for name in ("highest_density", "tarp"):
+    for name in ("highest_density", "tarp", "efficiency"):
         levels = result.arrays[name]
         assert levels.shape == (2, n)
-        assert ((levels > 0) & (levels < 1)).all()
+        assert ((levels > 0) & (levels <= 1)).all()
+
+
+def test_weights_and_descents_find_the_same_posterior(result):
+    """Where the network is good enough for the weights to count: two ways, one answer."""
+    table, arrays = result.tables["exact"], result.arrays
+    table = table[table.noise_factor == 2e6].reset_index(drop=True)
+    good = (table.accepted & (table.efficiency * calibration.N_WEIGHED > 100)).to_numpy()
+    assert good.any()
+    gap = (arrays["exact"][1] - arrays["refined"][1])[good] / Prior().quantity_std
+    # Standard errors of a tenth of a posterior as wide as the prior, twice, times four.
+    assert np.abs(gap).max() < 0.5
+    assert (table.c2st[good] < 0.9).all()
+
+
+def known(best, means):
+    """A cell's configuration and result at factors 1 and 2, and a reference, of the same truth."""
+    rng = np.random.default_rng(0)
+    truth = rng.standard_normal((400, len(QUANTITY_NAMES)))
+    noisy = lambda sd: truth + sd * rng.standard_normal(truth.shape)  # noqa: E731
+    table = pd.DataFrame({"number": np.arange(400), "accepted": np.arange(400) % 2 == 0})
+    gathered = {
+        ("CLASSIC", factor): (table, {"truth": truth, "mean": noisy(best)}) for factor in (1.0, 2.0)
+    }
+    config = {"convention": "CLASSIC", "noise_factors": [1.0, 2.0], "n_checked": 300}
+    arrays = {"means": np.array([noisy(sd) for sd in means])}
+    return config | {"n_simulations": 100, "seed": 1}, Result(arrays=arrays), gathered
+
+
+def test_fractions_of_the_ceiling():
+    config, found, gathered = known(best=0.5, means=(0.5, 2.0))
+    parts = calibration.fractions([config], [found], gathered)
+    assert sorted(parts.parameter.unique()) == sorted(IDENTIFIABLE_NAMES)
+    assert (parts.n == 150).all()  # accepted, and among those that were checked
+    mean = parts.groupby("noise_factor").value.mean()
+    assert mean[1.0] == pytest.approx(1.0, abs=0.03)
+    assert mean[2.0] == pytest.approx(np.sqrt(1.25 / 5.0), abs=0.05)
+    assert ((parts.low < parts.value) & (parts.value < parts.high)).all()
+
+
+def test_quantities_with_a_low_ceiling_are_left_out():
+    config, found, gathered = known(best=10.0, means=(10.0, 10.0))
+    assert calibration.fractions([config], [found], gathered).empty
+
+
+def test_how_many_simulations_are_needed():
+    """The smallest budget from which on all are enough: a lucky small one does not count."""
+    rows = [
+        (1.0, 100, 0.99),
+        (1.0, 1000, 0.90),
+        (1.0, 10_000, 0.98),
+        (1.0, 100_000, 0.99),
+        (2.0, 100, 0.5),
+        (2.0, 1000, 0.9),
+    ]
+    parts = pd.DataFrame(rows, columns=["noise_factor", "n_simulations", "value"])
+    need = calibration.needed(parts.assign(convention="CLASSIC"))
+    assert need["CLASSIC", 1.0] == 10_000
+    assert np.isnan(need["CLASSIC", 2.0])
+
+
+def test_a_line_leaves_its_band_or_does_not():
+    nominal = np.linspace(0.0, 1.0, 11)
+    uniform = (np.arange(1000) + 0.5) / 1000
+    assert not calibration.leaves(coverage(uniform, nominal, 0.999))
+    assert calibration.leaves(coverage(uniform**2, nominal, 0.999))
 
 
 def test_the_grid_keeps_the_weights_of_one_training_a_convention():

@@ -165,3 +165,15 @@ def test_the_density_of_the_reference_is_that_of_likelihood_and_prior():
     expected += log_prior_of_products(reference.products(points))
     found = reference.log_density(points, observed)
     np.testing.assert_allclose(found - found[0], expected - expected[0], rtol=1e-9, atol=1e-6)
+
+
+def test_descents_that_run_away_end_as_a_failure():
+    """Products overflow far out; a descent that gets there is lost, the others are not."""
+    likelihood, _, observed = observe("CLASSIC", 1e6, 1, seed=8)
+    reference = Reference(likelihood)
+    away = np.full((ceiling.N_STARTS, 8), 5000.0)
+    found = reference.posterior(observed[0], 50, np.random.default_rng(0), starts=away)
+    assert not found.accepted and found.n_modes == 0
+    away[0] = 0.0
+    found = reference.posterior(observed[0], 50, np.random.default_rng(0), starts=away)
+    assert found.n_modes == 1 and found.ess > 10

@@ -151,3 +151,34 @@ def test_bad_input_is_named(change, message):
     arguments = {"truth": TRUTH, "estimate": ESTIMATE, "names": "abc", "scale": SCALE} | change
     with pytest.raises(ValueError, match=message):
         metrics.score(**arguments)
+
+
+def test_a_fraction_is_the_ratio_of_two_correlations_on_the_same_rows():
+    rng = np.random.default_rng(0)
+    truth = rng.standard_normal((500, 2))
+    best, estimate = (truth + sd * rng.standard_normal(truth.shape) for sd in (0.5, 1.0))
+    frame = metrics.fraction(truth, estimate, best, ["one", "other"])
+    expected = metrics.pearson(truth, estimate) / metrics.pearson(truth, best)
+    np.testing.assert_allclose(frame.value, expected)
+    np.testing.assert_allclose(frame.best, metrics.pearson(truth, best))
+    assert ((frame.low < expected) & (expected < frame.high)).all()
+    same = metrics.fraction(truth, best, best, ["one", "other"])  # nothing is left to chance
+    np.testing.assert_allclose(same[["value", "low", "high"]], 1.0)
+
+
+@pytest.mark.parametrize("level", [0.5, 0.9])
+def test_conformal_intervals_hold_the_truth_as_often_as_they_promise(level):
+    """For errors of any distribution: 4,000 repetitions of 99 errors and a further one."""
+    rng = np.random.default_rng(0)
+    errors = rng.standard_t(2, (100, 4000))
+    held = np.abs(errors[99]) <= metrics.conformal(errors[:99], level)
+    assert held.mean() == pytest.approx(level, abs=4 * np.sqrt(level * (1 - level) / 4000))
+
+
+def test_conformal_intervals_need_enough_errors():
+    with pytest.raises(ValueError, match="errors: 5 rows are too few for level 0.9"):
+        metrics.conformal(np.zeros((5, 1)), 0.9)
+    with pytest.raises(ValueError, match="level: got 1.0"):
+        metrics.conformal(np.zeros((5, 1)), 1.0)
+    with pytest.raises(ValueError, match="errors: expected finite"):
+        metrics.conformal([[np.nan]], 0.5)

@@ -1,0 +1,169 @@
+"""Our own claims, held to the rule of the paper's: criteria in the code, judged by the numbers.
+
+The criteria were written down before the largest trainings of `calibration` were done.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy.stats import binomtest
+
+from jrlib import calibration
+from jrlib.claims import CannotBeTestedError, Claim, Finding
+from jrlib.metrics import fraction
+from jrlib.parameters import IDENTIFIABLE_NAMES, QUANTITY_NAMES
+
+REAL = 1e4  # the noise factor of real EEG
+TOLD_APART = 0.6  # accuracy of a classifier up to which draws count as alike
+NOMINAL, OFF = 0.8, 0.05  # credibility that is looked at, and by how much coverage may differ
+FOUND = 0.9  # part of the responses whose exact posterior has to be found
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What our claims are judged by.
+
+    parts : as from `calibration.fractions`
+    kept : convention -> (configuration, result) of the training whose weights are kept
+    gathered : as from `ceiling.gather`
+    """
+
+    parts: pd.DataFrame
+    kept: dict
+    gathered: dict
+
+    @property
+    def seeds(self):
+        return sorted({config["seed"] for config, _ in self.kept.values()})
+
+    @property
+    def n_simulations(self):
+        return max(config["n_simulations"] for config, _ in self.kept.values())
+
+    @property
+    def n_test(self):
+        return max(config["n_checked"] for config, _ in self.kept.values())
+
+
+def _ceiling_reached(evidence, convention):
+    parts, seed = evidence.parts, evidence.seeds[0]
+    rows = parts[
+        (parts.convention == convention)
+        & (parts.n_simulations == evidence.n_simulations)
+        & (parts.noise_factor >= REAL)
+        & (parts.seed == seed)
+    ]
+    if rows.empty:
+        raise CannotBeTestedError(f"no ceiling of {calibration.TELLING:g} at {REAL:g} or above")
+    return [
+        Finding(
+            f"{row.parameter}, part of the ceiling at noise factor {row.noise_factor:,.10g}",
+            row.value,
+            row.low,
+            row.high,
+            above=calibration.TARGET,
+        )
+        for row in rows.itertuples()
+    ]
+
+
+def _calibrated(evidence, convention):
+    config, result = evidence.kept[convention]
+    findings = []
+    for factor, levels in zip(
+        config["noise_factors"], result.arrays["highest_density"], strict=True
+    ):
+        inside, n = int(np.sum(levels <= NOMINAL)), len(levels)
+        low, high = binomtest(inside, n).proportion_ci(0.95, method="wilson")
+        name = f"coverage of {NOMINAL:.0%} regions at noise factor {factor:,.10g}"
+        findings += [
+            Finding(name, inside / n, low, high, above=NOMINAL - OFF),
+            Finding(name, inside / n, low, high, below=NOMINAL + OFF),
+        ]
+    return findings
+
+
+def _alike(evidence, convention):
+    config, result = evidence.kept[convention]
+    rng = np.random.default_rng(0)
+    findings = []
+    for factor, group in result.tables["exact"].groupby("noise_factor"):
+        accuracy = group.c2st.dropna().to_numpy()
+        if len(accuracy) and factor >= REAL:
+            medians = np.median(rng.choice(accuracy, (2000, len(accuracy))), axis=1)
+            name = f"median C2ST at noise factor {factor:,.10g}"
+            ends = np.quantile(medians, [0.025, 0.975])
+            findings.append(Finding(name, np.median(accuracy), *ends, below=TOLD_APART))
+    if not findings:
+        raise CannotBeTestedError("no exact posterior was accepted")
+    return findings
+
+
+def _exact_found(evidence, convention):
+    config, result = evidence.kept[convention]
+    findings, numbers = [], range(config["n_exact"])
+    for row, (factor, group) in enumerate(result.tables["exact"].groupby("noise_factor")):
+        found, n = int(group.accepted.sum()), len(group)
+        low, high = binomtest(found, n).proportion_ci(0.95, method="wilson")
+        name = f"exact posteriors found at noise factor {factor:,.10g}"
+        findings.append(Finding(name, found / n, low, high, above=FOUND))
+        table, arrays = evidence.gathered.get((convention, factor), (None, None))
+        if table is None:
+            continue
+        both = table.accepted.to_numpy() & np.isin(table.number, numbers)
+        both[both] = group.accepted.to_numpy()[table.number[both]]
+        if both.sum() > 2:
+            means = result.arrays["exact"][row][table.number[both]]
+            rows = fraction(arrays["truth"][both], means, arrays["mean"][both], QUANTITY_NAMES)
+            rows = rows[
+                rows.parameter.isin(IDENTIFIABLE_NAMES) & (rows.best >= calibration.TELLING)
+            ]
+            worst = rows.loc[rows.value.idxmin()]
+            name = f"... smallest part of the ceiling: {worst.parameter}"
+            ends = worst.value, worst.low, worst.high
+            findings.append(Finding(name, *ends, above=calibration.TARGET))
+    return findings
+
+
+CLAIMS = (
+    Claim(
+        "network-reaches-ceiling",
+        "At the noise of real EEG a network that answers at once comes as near to the truth as the "
+        "data allow.",
+        f"At noise factors from {REAL:,.10g} on, the correlation of the posterior mean is above "
+        f"{calibration.TARGET} of the ceiling's for each of the eight quantities whose ceiling is "
+        f"at least {calibration.TELLING}.",
+        f"For one of them it is below {calibration.TARGET} of the ceiling's.",
+        "calibrated.html#tab-reached",
+        _ceiling_reached,
+    ),
+    Claim(
+        "network-calibrated",
+        "Its uncertainty is right at every noise level.",
+        f"Regions of highest density of {NOMINAL:.0%} hold the truth in {NOMINAL - OFF:.0%} to "
+        f"{NOMINAL + OFF:.0%} of the test responses, at each noise factor.",
+        "At one noise factor they hold it more, or less, often.",
+        "calibrated.html#fig-flow-coverage",
+        _calibrated,
+    ),
+    Claim(
+        "network-draws-exact",
+        "At the noise of real EEG its draws cannot be told from exact ones.",
+        f"At noise factors from {REAL:,.10g} on, the median accuracy of a classifier that is to "
+        f"tell them apart is below {TOLD_APART}.",
+        f"It is above {TOLD_APART}.",
+        "calibrated.html#fig-efficiency",
+        _alike,
+    ),
+    Claim(
+        "exact-from-draws",
+        "From its draws the exact posterior is found, at every noise level.",
+        f"Descents from the network's draws give an accepted exact posterior for more than "
+        f"{FOUND:.0%} of the responses at each noise factor, whose means have more than "
+        f"{calibration.TARGET} of the ceiling's correlation.",
+        f"At one noise factor it is less than {FOUND:.0%}, or {calibration.TARGET}.",
+        "calibrated.html#tab-exact",
+        _exact_found,
+    ),
+)

@@ -85,7 +85,7 @@ def _calibrated(evidence, convention):
 
 
 def _alike(evidence, convention):
-    config, result = evidence.kept[convention]
+    _, result = evidence.kept[convention]
     rng = np.random.default_rng(0)
     findings = []
     for factor, group in result.tables["exact"].groupby("noise_factor"):

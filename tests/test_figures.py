@@ -12,6 +12,7 @@ from matplotlib.text import Text
 from jrlib import drawn, figures
 from jrlib.comparison import METHODS
 from jrlib.parameters import QUANTITY_NAMES
+from jrlib.posterior import coverage
 
 
 @pytest.fixture(autouse=True)
@@ -154,3 +155,18 @@ def test_labels_of_lines_keep_their_distance_and_order(scale):
     frame = ax.get_window_extent()
     assert min(box.y0 for box in stacked) > frame.y0 - 20
     assert max(box.y1 for box in stacked) < frame.y1 + 20
+
+
+def test_coverage_is_drawn_less_its_nominal_value_with_one_band():
+    nominal = np.linspace(0.0, 1.0, 11)
+    frame = coverage((np.arange(200) + 0.5) / 200, nominal, 0.999)
+    _, ax = plt.subplots()
+    figures.draw_excess(ax, {"one": frame, "two": frame}, color=figures.BLUE)
+    figures.draw_excess(ax, {"three": frame}, color=figures.RED)
+    lines = {line.get_label(): line for line in ax.lines}
+    for label in ("one", "two", "three"):
+        np.testing.assert_allclose(lines[label].get_ydata(), frame.observed - nominal)
+    (band,) = ax.collections
+    corners = band.get_paths()[0].vertices
+    assert corners[:, 1].max() == pytest.approx((frame.high - nominal).max())
+    plt.close()

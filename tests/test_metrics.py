@@ -176,9 +176,9 @@ def test_conformal_intervals_hold_the_truth_as_often_as_they_promise(level):
 
 
 def test_conformal_intervals_need_enough_errors():
-    with pytest.raises(ValueError, match="errors: 5 rows are too few for level 0.9"):
+    with pytest.raises(ValueError, match="errors: 5 rows are too few"):
         metrics.conformal(np.zeros((5, 1)), 0.9)
-    with pytest.raises(ValueError, match="level: got 1.0"):
+    with pytest.raises(ValueError, match="level: got 1"):
         metrics.conformal(np.zeros((5, 1)), 1.0)
     with pytest.raises(ValueError, match="errors: expected finite"):
         metrics.conformal([[np.nan]], 0.5)

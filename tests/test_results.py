@@ -208,3 +208,10 @@ def test_the_command_line_computes_what_is_missing_of_a_tier(tmp_path):
     assert CALLS == [3.0, 4.0, 5.0]
     listed = json.loads((tmp_path / "manifest.json").read_text())
     assert sorted(entry["config"]["x"] for entry in listed) == [3.0, 4.0, 5.0]
+
+
+def test_weights_are_the_arrays_of_that_name():
+    arrays = {"weights/a/b": np.ones(2), "other": np.zeros(1)}
+    assert list(results.weights_of(Result(arrays=arrays))) == ["a/b"]
+    with pytest.raises(ValueError, match="result: holds no weights"):
+        results.weights_of(Result(arrays={"other": np.zeros(1)}))

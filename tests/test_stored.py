@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jrlib import comparison, metrics, study
+from jrlib import calibration, comparison, metrics, study
 from jrlib.comparison import cell, estimate, reload
 from jrlib.parameters import QUANTITY_NAMES, Prior, quantities
 from jrlib.provenance import fingerprint
@@ -68,3 +68,20 @@ def test_the_code_behind_the_stored_cells_is_this_code(store):
     code = fingerprint(cell)
     old = [config for config, found in stored_cells(store) if found.record["code"] != code]
     assert not old, f"{len(old)} cells were made by other code, {old[0]} among them"
+
+
+@pytest.mark.parametrize("convention", study.CONVENTIONS)
+def test_stored_networks_for_all_noise_levels_give_their_stored_means(store, convention):
+    (config,) = (
+        config
+        for config in calibration.grid("paper", study.SEED)
+        if config["keep"] and config["convention"] == convention
+    )
+    result = store.stored(calibration.NAME, config)
+    model = calibration.reload(config, result)
+    test = comparison.test_set(convention, config["n_test"], "standard")
+    for row, noise_factor in enumerate(config["noise_factors"]):
+        observed = comparison.observations(test, noise_factor, seed=comparison.TEST)[:20]
+        means = model.mean(observed.astype(float), noise_factor, seed=config["seed"])
+        gap = (means - result.arrays["means"][row, :20]) / Prior().quantity_std
+        assert np.abs(gap).max() < 1e-2

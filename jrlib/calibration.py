@@ -133,9 +133,7 @@ def cell(
             ]
             found |= {"exact": [row[1] for row in rows], "refined": [row[2] for row in rows]}
         arrays.append(found)
-    stacked = {
-        name: np.array([found[name] for found in arrays], np.float32) for name in arrays[0]
-    }
+    stacked = {name: np.array([found[name] for found in arrays], np.float32) for name in arrays[0]}
     tables = {"history": model.history, "scores": pd.concat(scores, ignore_index=True).round(6)}
     weights, config = model.state()
     if keep:

@@ -193,9 +193,15 @@ def response_checks(reference, source, starts):
 
 
 def in_time(likelihood):
-    """Matrix (rank, n_times) from whitened coordinates to time, in which noise stays white."""
+    """Rotation (rank, rank) from whitened coordinates to those that are nearest to samples in time.
+
+    Where the covariance is singular there are fewer than samples: the first of these, in the
+    baseline, have none.
+    """
     whitener = likelihood.whiten(np.eye(len(likelihood.covariance)))
-    return (whitener / np.linalg.norm(whitener, axis=0)).T
+    vectors = whitener / np.linalg.norm(whitener, axis=0)
+    left, _, right = np.linalg.svd(vectors[len(vectors) - likelihood.rank :])
+    return (left @ right).T
 
 
 def flatness(rows):
@@ -248,7 +254,7 @@ class Size:
 
 
 SIZES = {
-    "smoke": Size(200, 400, 4, 2),
+    "smoke": Size(200, 400, 3, 2, (1e6,)),
     "fast": Size(4000, 100_000, 20, 4),
     "paper": Size(30_000, 1_500_000, 60, 12),
 }

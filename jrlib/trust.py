@@ -23,7 +23,7 @@ from scipy.linalg import null_space
 from scipy.stats import chi2, f, kstest, norm
 
 from jrlib import amortised, metrics, study
-from jrlib.ceiling import Reference, fit
+from jrlib.ceiling import FEWEST, Reference, fit
 from jrlib.comparison import test_set
 from jrlib.faults import FAULTS, record
 from jrlib.parameters import IDENTIFIABLE_NAMES, QUANTITY_NAMES, quantities
@@ -325,13 +325,14 @@ def summary(result):
 
     Columns: noise_factor, fault, n (recordings), noticed (part of them), each of `CHECKS` (part of
     them to which it objects by itself, at `LEVEL`), answered (part), error (median) and correlation
-    (of posterior mean and truth, mean over `IDENTIFIABLE_NAMES`).
+    (of posterior mean and truth, mean over `IDENTIFIABLE_NAMES`; NaN for fewer than `FEWEST`).
     """
     table = result.tables["recordings"]
     rows = []
     for (noise_factor, fault), part in table.groupby(["noise_factor", "fault"], sort=False):
         kept = part.index[part.answered]
         truth, mean = (result.arrays[name][kept][:, IDENTIFIABLE] for name in ("truth", "mean"))
+        enough = len(kept) >= FEWEST
         rows.append(
             {
                 "noise_factor": noise_factor,
@@ -341,7 +342,7 @@ def summary(result):
                 **(part[list(CHECKS)] < LEVEL).mean(),
                 "answered": part.answered.mean(),
                 "error": part.error.median(),
-                "correlation": np.mean(metrics.pearson(truth, mean)),
+                "correlation": np.mean(metrics.pearson(truth, mean)) if enough else np.nan,
             }
         )
     return pd.DataFrame(rows)

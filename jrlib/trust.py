@@ -12,8 +12,8 @@ before the answer is given, and each question has a p value that is uniform when
   as many degrees of freedom as the likelihood's rank, and e has a flat spectrum.
 
 The cells put faults into recordings of which the truth is known, and note what the checks and the
-estimator say. At the paper tier a cell trains for about four processor minutes; a recording that the
-model explains takes half a second, another one two or three: about ten minutes in all.
+estimator say. At the paper tier a cell trains for about four processor minutes; a recording that
+the model explains takes half a second, another one two or three: about ten minutes in all.
 """
 
 from dataclasses import dataclass

@@ -263,6 +263,14 @@ class Reference:
         )
 
 
+def fit(reference, observed, starts):
+    """The `rto.Minimum` of descents to one observation (n_times,), mV, from points starts (m, 8).
+
+    The best `N_STARTS` of them should come first: the others are for when none of these fits.
+    """
+    return reference._mode(reference.likelihood.whiten(observed), starts)
+
+
 def _count(points):
     """How many of the points (n, 8) are no nearer than `SAME` to one before."""
     kept = []

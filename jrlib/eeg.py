@@ -29,6 +29,7 @@ HEADS = ("sphere", "fsaverage")
 # The sphere on which MNE's BioSemi montages lie, in head coordinates (m).
 HEAD_CENTRE = (0.0, 0.0, 0.0401)
 HEAD_RADIUS = 0.095
+SKULL = 0.004  # S/m, MNE's conductivity of the sphere's skull
 
 # The public code's patch: what `mne.label.select_sources` grows on fsaverage's white surface around
 # the centre of caudalmiddlefrontal-lh, the vertex nearest to the label's mean position. It lies on
@@ -90,6 +91,28 @@ def _lead_field(info, head):
     field -= field.mean()
     field.flags.writeable = False
     return field
+
+
+def altered_lead_field(montage="biosemi64", *, skull=SKULL, deeper=0.0, tilt=0.0):
+    """`lead_field` of the sphere with one thing in the model of the head or the source changed.
+
+    skull : conductivity of the skull, S/m; deeper : m by which the patch is nearer to the centre
+    tilt : degrees by which the moments are turned
+    Returns (n_channels,) V per A m, average reference.
+    """
+    positions, moments = source_patch()
+    middle = positions.mean(axis=0)
+    inwards = HEAD_CENTRE - middle
+    across = positions[0] - middle  # in the disc, so perpendicular to the moments
+    angle = np.deg2rad(tilt)
+    moments = np.cos(angle) * moments + np.sin(angle) * (
+        np.linalg.norm(moments[0]) * across / np.linalg.norm(across)
+    )
+    sigmas = (0.33, 1.0, skull, 0.33)
+    conductor = mne.make_sphere_model(HEAD_CENTRE, HEAD_RADIUS, sigmas=sigmas, verbose="error")
+    positions = positions + deeper * inwards / np.linalg.norm(inwards)
+    field = dipole_potentials(montage_info(montage), conductor, positions, moments).sum(axis=1)
+    return field - field.mean()
 
 
 def source_patch():
@@ -222,22 +245,31 @@ def aperiodic_autocovariance(duration, dt, exponent=1.0, corner=1.0):
     return values[:m] / values[0]
 
 
+def electrode_covariance(montage="biosemi64", reach=0.0):
+    """Covariance (n_channels, n_channels) of noise of variance 1 over the electrodes of a montage.
+
+    reach : m; noise of two electrodes d apart has the correlation exp(-d / reach). 0: independent
+    Before the average reference. Raises ValueError for a reach below 0.
+    """
+    if not (np.isfinite(reach) and reach >= 0):
+        raise ValueError(f"reach: got {reach}, expected a distance in m from 0")
+    positions = np.array([channel["loc"][:3] for channel in montage_info(montage)["chs"]])
+    distance = np.linalg.norm(positions[:, np.newaxis] - positions, axis=-1)
+    return np.exp(-distance / reach) if reach else np.eye(len(positions))
+
+
 def matched_noise(montage="biosemi64", head="sphere", reach=0.0):
     """Standard deviation of the source waveform's noise, mV, for sensor noise of sd 1 V.
 
-    reach : m; noise of two electrodes d apart has the correlation exp(-d / reach). 0: independent
+    reach : see `electrode_covariance`
 
     One source is seen through the gain g, so the estimate of least variance is g' S^-1 x /
     (g' S^-1 g) for noise of covariance S, and its variance is 1 / (g' S^-1 g); both after the
     average reference, so that the inverse is the pseudo-inverse. With independent noise it is the
     matched filter of `from_evoked`.
     """
-    if not (np.isfinite(reach) and reach >= 0):
-        raise ValueError(f"reach: got {reach}, expected a distance in m from 0")
     gain = MOMENT_PER_MV * lead_field(montage, head)
-    positions = np.array([channel["loc"][:3] for channel in montage_info(montage)["chs"]])
-    distance = np.linalg.norm(positions[:, np.newaxis] - positions, axis=-1)
-    covariance = np.exp(-distance / reach) if reach else np.eye(len(gain))
+    covariance = electrode_covariance(montage, reach)
     centre = np.eye(len(gain)) - 1.0 / len(gain)
     referenced = centre @ covariance @ centre
     return float(1.0 / np.sqrt(gain @ np.linalg.pinv(referenced, rcond=1e-10) @ gain))

@@ -55,7 +55,7 @@ SIZES = {
     "smoke": Size(((200, 1),), 400, 20, 19, 1, 100, (1.0, 1e6)),
     "fast": Size(((1000, 1), (4000, 1)), 40_000, 100, 99, 3, 200, (1.0, 1e4, 1e6)),
     "paper": Size(
-        ((1000, 2), (3000, 2), (10_000, 2), (30_000, 1), (100_000, 1), (300_000, 1)),
+        ((1000, 2), (3000, 2), (10_000, 1), (30_000, 1), (100_000, 1), (300_000, 1)),
         12_000_000,
         300,
         99,
@@ -230,13 +230,32 @@ def scores(configs, found):
     return pd.concat(frames, ignore_index=True)
 
 
+def exact_posteriors(configs, found):
+    """What the cells that kept their weights know of exact posteriors, as from `ceiling.gather`.
+
+    A dict (convention, noise_factor) -> (DataFrame with number and accepted, dict of arrays truth
+    and mean (n_exact, 13)).
+    """
+    known = {}
+    for config, result in zip(configs, found, strict=True):
+        if config["keep"]:
+            test = test_set(config["convention"], config["n_test"], "standard")
+            truth = quantities(test.theta[: config["n_exact"]])
+            tables = result.tables["exact"].groupby("noise_factor")
+            for row, noise_factor in enumerate(config["noise_factors"]):
+                table = tables.get_group(noise_factor).reset_index(drop=True)
+                arrays = {"truth": truth, "mean": result.arrays["exact"][row].astype(float)}
+                known[config["convention"], noise_factor] = table, arrays
+    return known
+
+
 def fractions(configs, found, gathered):
     """Correlations of the posterior means as a part of the ceiling's, on the same observations.
 
-    gathered : the reference posteriors, as from `ceiling.gather`; those that are accepted and that
-        the cells have checked count
+    gathered : exact posteriors, as from `exact_posteriors` or `ceiling.gather`; those that are
+        accepted and that the cells have checked count
     Returns a DataFrame with the columns of `metrics.fraction`, convention, noise_factor,
-    n_simulations and seed, for those of `IDENTIFIABLE_NAMES` whose ceiling is at least `TELLING`.
+    n_simulations and seed, for `IDENTIFIABLE_NAMES`; see `telling`.
     """
     frames = []
     for config, result in zip(configs, found, strict=True):
@@ -252,7 +271,7 @@ def fractions(configs, found, gathered):
             frame = metrics.fraction(
                 arrays["truth"][kept], means, arrays["mean"][kept], QUANTITY_NAMES
             )
-            frame = frame[frame.parameter.isin(IDENTIFIABLE_NAMES) & (frame.best >= TELLING)]
+            frame = frame[frame.parameter.isin(IDENTIFIABLE_NAMES)]
             frames.append(
                 frame.assign(
                     convention=config["convention"],
@@ -264,11 +283,17 @@ def fractions(configs, found, gathered):
     return pd.concat(frames, ignore_index=True)
 
 
+def telling(parts):
+    """Rows of `fractions` whose ceiling is at least `TELLING`."""
+    return parts[parts.best >= TELLING]
+
+
 def needed(parts, target=TARGET):
     """How many simulations a training needs: a Series by convention and noise factor.
 
-    parts : as from `fractions`; target : of the mean part over the quantities and seeds, which the
-        smallest budget counted here reaches, and all larger ones; NaN where none does
+    parts : as from `fractions` and `telling`
+    target : of the mean part over the quantities and seeds, which the smallest budget counted here
+        reaches, and all larger ones; NaN where none does
     """
     mean = parts.groupby(["convention", "noise_factor", "n_simulations"]).value.mean()
 

@@ -24,9 +24,9 @@ FOUND = 0.9  # part of the responses whose exact posterior has to be found
 class Evidence:
     """What our claims are judged by.
 
-    parts : as from `calibration.fractions`
+    parts : as from `calibration.fractions` and `calibration.telling`
     kept : convention -> (configuration, result) of the training whose weights are kept
-    gathered : as from `ceiling.gather`
+    gathered : as from `ceiling.gather`, other exact posteriors of the same observations
     """
 
     parts: pd.DataFrame

@@ -69,6 +69,16 @@ def test_weights_and_descents_find_the_same_posterior(result):
     assert (table.c2st[good] < 0.9).all()
 
 
+def test_exact_posteriors_are_those_of_the_cell(result):
+    known = calibration.exact_posteriors([CONFIG], [result])
+    assert list(known) == [("RELEASED", 1e5), ("RELEASED", 2e6)]
+    table, arrays = known["RELEASED", 2e6]
+    assert list(table.number) == [0, 1]
+    np.testing.assert_array_equal(arrays["mean"], result.arrays["exact"][1])
+    truth = quantities(comparison.test_set("RELEASED", CONFIG["n_test"], "standard").theta)
+    np.testing.assert_array_equal(arrays["truth"], truth[:2])
+
+
 def known(best, means):
     """A cell's configuration and result at factors 1 and 2, and a reference, of the same truth."""
     rng = np.random.default_rng(0)
@@ -96,7 +106,9 @@ def test_fractions_of_the_ceiling():
 
 def test_quantities_with_a_low_ceiling_are_left_out():
     config, found, gathered = known(best=10.0, means=(10.0, 10.0))
-    assert calibration.fractions([config], [found], gathered).empty
+    parts = calibration.fractions([config], [found], gathered)
+    assert len(parts) == 2 * len(IDENTIFIABLE_NAMES)
+    assert calibration.telling(parts).empty
 
 
 def test_how_many_simulations_are_needed():

@@ -52,7 +52,7 @@ class Size:
 
 
 SIZES = {
-    "smoke": Size(((200, 1),), 400, 20, 19, 1, 100, (1.0, 1e6)),
+    "smoke": Size(((200, 1),), 400, 20, 19, 2, 100, (1.0, 1e6)),
     "fast": Size(((1000, 1), (4000, 1)), 40_000, 100, 99, 3, 200, (1.0, 1e4, 1e6)),
     "paper": Size(
         ((1000, 2), (3000, 2), (10_000, 1), (30_000, 1), (100_000, 1), (300_000, 1)),
@@ -257,7 +257,9 @@ def fractions(configs, found, gathered):
     Returns a DataFrame with the columns of `metrics.fraction`, convention, noise_factor,
     n_simulations and seed, for `IDENTIFIABLE_NAMES`; see `telling`.
     """
-    frames = []
+    columns = ["parameter", "best", "value", "low", "high", "n"]
+    columns += ["convention", "noise_factor", "n_simulations", "seed"]
+    frames = [pd.DataFrame(columns=columns)]
     for config, result in zip(configs, found, strict=True):
         for row, noise_factor in enumerate(config["noise_factors"]):
             key = config["convention"], noise_factor
@@ -280,7 +282,7 @@ def fractions(configs, found, gathered):
                     seed=config["seed"],
                 )
             )
-    return pd.concat(frames, ignore_index=True)
+    return pd.concat(frames[1:] or frames, ignore_index=True)
 
 
 def telling(parts):

@@ -17,6 +17,10 @@ SOURCES := _config.yml _toc.yml CITATION.cff $(wildcard jrlib/*.py book/*.ipynb 
 	book/seconds.json book/_static/* book/_templates/* book/_ext/*.py results/claims.json \
 	results/fast/*/*/record.json results/paper/*/*/record.json)
 
+# With more, threads wait for one another's processor, and linear algebra as small as here is slower.
+export OMP_NUM_THREADS ?= 1
+export OPENBLAS_NUM_THREADS ?= 1
+
 .PHONY: book test pdf bench samplers lab chapters clean
 
 book: $(PAGE)
@@ -32,7 +36,7 @@ test: $(INSTALLED)
 	$(BIN)/ruff format --check
 	$(BIN)/python book/chapters.py --tier smoke
 	$(BIN)/jupyter-book build book/ --all -W --keep-going
-	$(BIN)/python -m pytest --require-book
+	$(BIN)/python -m pytest --require-book --numprocesses auto --dist loadfile
 
 pdf: $(PAGE)
 	$(BIN)/python book/pdf.py $(if $(filter yes,$(CODE)),--code)

@@ -9,6 +9,7 @@ executes it once more and says what went wrong.
 import os
 from pathlib import Path
 
+import nbformat
 from jupyter_cache import get_cache
 from jupyter_cache.executors import load_executor
 from jupyter_cache.readers import DEFAULT_READ_DATA
@@ -23,7 +24,7 @@ def execute(app, env, docnames):
         str(path): create_nb_reader(str(path), env.myst_config, config, path.read_text("utf-8"))
         for path in paths
     }
-    # Threads that wait for one another's processor make linear algebra several times slower.
+    # With more, threads wait for one another's processor: several times slower.
     os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     get_cache(config.execution_cache_path).clear_cache()
     cache = get_cache(config.execution_cache_path)
@@ -33,6 +34,18 @@ def execute(app, env, docnames):
     load_executor("local-parallel", cache).run_and_cache(timeout=config.execution_timeout)
 
 
+def complete(app, doctree):
+    """Write the executed notebook of a page: MyST-NB leaves out what it took from the cache."""
+    env = app.env
+    if "kernelspec" not in env.metadata[env.docname]:
+        return
+    path = Path(env.mystnb_config.output_folder, f"{env.docname}.ipynb")
+    cache = get_cache(env.mystnb_config.execution_cache_path)
+    _, notebook = cache.merge_match_into_notebook(nbformat.read(path, as_version=4))
+    nbformat.write(notebook, path)
+
+
 def setup(app):
     app.connect("env-before-read-docs", execute)
+    app.connect("doctree-read", complete, priority=300)  # before figure_data reads it
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -200,6 +200,26 @@ def make_dataset(
     )
 
 
+def beside(dataset, columns, scale):
+    """The `Dataset` with further data beside each response, as if they were samples without noise.
+
+    columns : (n, k); scale : mV for a unit of them, so that they count as much as the response
+    Their times are NaN. Raises ValueError for another number of rows, and for NaN or infinity.
+    """
+    columns = np.asarray(columns, dtype=float)
+    if columns.ndim != 2 or len(columns) != len(dataset) or not np.isfinite(columns).all():
+        raise ValueError(
+            f"columns: got shape {columns.shape}, expected ({len(dataset)}, k), all finite"
+        )
+    k = columns.shape[1]
+    return replace(
+        dataset,
+        erp=np.hstack([dataset.erp, scale * columns]).astype(np.float32),
+        times=np.append(dataset.times, np.full(k, np.nan)),
+        covariance=np.pad(dataset.covariance, (0, k)),
+    )
+
+
 def decimation(protocol, sampling_rate):
     """Anti-aliasing filter and decimation of an epoch as one matrix (n_out, n_times).
 

@@ -6,7 +6,7 @@ import torch
 
 import jrlib
 from jrlib import eeg
-from jrlib.data import TargetScaler, decimation, make_dataset
+from jrlib.data import TargetScaler, beside, decimation, make_dataset
 from jrlib.protocol import Protocol
 
 
@@ -139,3 +139,16 @@ def test_target_scaler_maps_the_training_range_to_0_1_and_back(dataset):
 def test_bad_input_is_named(dataset, call, message):
     with pytest.raises(ValueError, match=message):
         call(dataset)
+
+
+def test_data_beside_the_response_have_no_noise():
+    dataset = make_dataset(4, 0, protocol=Protocol(n_trials=2), threads=1)
+    columns = np.arange(8.0).reshape(4, 2)
+    both = beside(dataset, columns, 10.0)
+    seen = both.source(np.arange(4), 1e6, torch.Generator().manual_seed(0)).numpy()
+    np.testing.assert_allclose(seen[:, -2:], 10.0 * columns, rtol=1e-6)
+    assert np.abs(seen[:, :-2] - dataset.erp).max() > 0.1
+    assert both.n_times == dataset.n_times + 2
+    for wrong in (columns[:3], columns[0], np.full((4, 1), np.nan)):
+        with pytest.raises(ValueError, match=r"columns: got shape .*, expected \(4, k\), all fin"):
+            beside(dataset, wrong, 1.0)

@@ -9,6 +9,7 @@ observations twice: knowing g, and not knowing it.
 At the paper tier an exact posterior takes about three seconds, and a training half a minute.
 """
 
+import itertools
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -324,6 +325,60 @@ def scores(truth, mean, std):
     frame = score(truth, mean, NAMES, scale=scale)
     frame = frame[frame.metric == "pearson"].drop(columns="metric").reset_index(drop=True)
     return frame.assign(contraction=1.0 - np.mean((std / scale) ** 2, axis=0))
+
+
+def compare(exact, networks):
+    """Scores of exact posteriors and of networks, with and without the gain: a DataFrame.
+
+    exact, networks : pairs (configs, found) of `exact_cell` and of `npe_cell`
+
+    A row for each convention, answer ("exact" or "NPE"), observations ("same": those whose exact
+    posteriors are accepted, or "all" that the networks answer), gain, seed and parameter, with the
+    columns of `scores`. Where fewer than `FEWEST` are accepted, the rows of the same are missing.
+    """
+    frames, same = [], {}
+
+    def add(convention, answer, observations, gain, seed, answers):
+        if len(answers[0]) >= FEWEST:
+            keys = {"convention": convention, "answer": answer, "observations": observations}
+            frames.append(scores(*answers).assign(**keys, gain=gain, seed=seed))
+
+    for convention, (table, arrays) in exact_answers(*exact).items():
+        for gain in (KNOWN, UNKNOWN):
+            rows = (table.gain == gain).to_numpy()
+            same[convention] = table.number[rows].to_numpy()
+            answers = [arrays[name][rows] for name in ("truth", "mean", "std")]
+            add(convention, "exact", "same", gain, exact[0][0]["seed"], answers)
+    for config, result in zip(*networks, strict=True):
+        every, convention = np.arange(config["n_test"]), config["convention"]
+        chosen = {"same": same.get(convention, every[:0]), "all": every}
+        for (observations, rows), (k, gain) in itertools.product(
+            chosen.items(), enumerate((KNOWN, UNKNOWN))
+        ):
+            arrays = result.arrays
+            answers = [arrays["truth"][rows], arrays["mean"][k][rows], arrays["std"][k][rows]]
+            add(convention, "NPE", observations, gain, config["seed"], answers)
+    return pd.concat(frames, ignore_index=True)
+
+
+def covered(configs, found, level=0.9):
+    """How often the networks' central intervals hold the truth: a DataFrame.
+
+    configs, found : of `npe_cell`; level : above 0, below 1
+    Columns: convention, gain, seed, parameter, covered, tarp (the same for regions around random
+    points, see `posterior.tarp_levels`). The known gain itself is left out.
+    """
+    frames = []
+    for config, result in zip(configs, found, strict=True):
+        n = config["n_samples"] + 1
+        intervals = np.abs(2.0 * (result.arrays["ranks"] + 0.5) / n - 1.0) <= level
+        regions = ((result.arrays["tarp"] + 0.5) / n <= level).mean(axis=1)
+        for k, gain in enumerate((KNOWN, UNKNOWN)):
+            columns = {"parameter": NAMES, "covered": intervals[k].mean(axis=0)}
+            frame = pd.DataFrame(columns | {"tarp": regions[k], "gain": gain})
+            frame = frame[(frame.parameter != GAIN) | (gain == UNKNOWN)]
+            frames.append(frame.assign(convention=config["convention"], seed=config["seed"]))
+    return pd.concat(frames, ignore_index=True)
 
 
 if __name__ == "__main__":

@@ -352,12 +352,12 @@ def compare(exact, networks):
     for config, result in zip(*networks, strict=True):
         every, convention = np.arange(config["n_test"]), config["convention"]
         chosen = {"same": same.get(convention, every[:0]), "all": every}
-        for (observations, rows), (k, gain) in itertools.product(
+        for (which, rows), (k, gain) in itertools.product(
             chosen.items(), enumerate((KNOWN, UNKNOWN))
         ):
             arrays = result.arrays
             answers = [arrays["truth"][rows], arrays["mean"][k][rows], arrays["std"][k][rows]]
-            add(convention, "NPE", observations, gain, config["seed"], answers)
+            add(convention, "NPE", which, gain, config["seed"], answers)
     return pd.concat(frames, ignore_index=True)
 
 

@@ -4,6 +4,7 @@ from dataclasses import fields
 from functools import cache
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from jrlib import gain
@@ -12,7 +13,9 @@ from jrlib.data import make_dataset
 from jrlib.parameters import IDENTIFIABLE_NAMES, QUANTITY_NAMES, Prior, quantities
 from jrlib.protocol import Protocol
 from jrlib.reference import Likelihood
+from jrlib.results import Result
 
+GAINS = gain.KNOWN, gain.UNKNOWN
 SHORT = Protocol(n_trials=2, epoch=(-0.02, 0.1), baseline=(-0.02, 0.0), pulse_width=0.02)
 
 
@@ -137,3 +140,29 @@ def test_cells():
     np.testing.assert_allclose(result.arrays["truth"][0], arrays["truth"][0], rtol=1e-5)
     answers = gain.exact_answers([config], [result])
     assert set(answers) == {"CLASSIC"}
+
+
+def test_networks_are_compared_on_the_observations_that_have_exact_posteriors():
+    rng, n = np.random.default_rng(4), 40
+    truth = rng.standard_normal((n, 9)).astype(np.float32)
+    known = {"convention": "CLASSIC", "seed": 0}
+    table = pd.DataFrame({"number": np.repeat(np.arange(5), 2), "gain": 5 * [*GAINS]})
+    table["accepted"] = ~((table.number == 2) & (table.gain == gain.UNKNOWN))
+    exact = dict.fromkeys(("truth", "mean"), truth[table.number])
+    exact["std"] = np.full((10, 9), 0.1, np.float32)
+    seen = {"mean": np.stack([truth, -truth]), "std": np.full((2, n, 9), 0.1, np.float32)}
+    seen |= {"ranks": np.full((2, n, 9), 50, np.uint8), "tarp": np.zeros((2, n), np.uint8)}
+    seen["ranks"][1, : n // 4] = 0
+    networks = [known | {"n_test": n, "n_samples": 99}], [Result(arrays={"truth": truth} | seen)]
+    found = gain.compare(([known], [Result({"observations": table}, exact)]), networks)
+    by = ["answer", "observations", "gain"]
+    assert found.groupby(by).n.first().to_dict() == {
+        **{(answer, "same", each): 4 for answer in ("exact", "NPE") for each in GAINS},
+        **{("NPE", "all", each): n for each in GAINS},
+    }
+    value = found.groupby(by).value.mean()
+    np.testing.assert_allclose(value.xs(gain.KNOWN, level="gain"), 1.0, rtol=1e-6)
+    np.testing.assert_allclose(value["NPE", :, gain.UNKNOWN], -1.0, rtol=1e-6)
+    held = gain.covered(*networks).groupby("gain")
+    assert held.covered.mean().to_dict() == {gain.KNOWN: 1.0, gain.UNKNOWN: 0.75}
+    assert held.size().to_dict() == {gain.KNOWN: 8, gain.UNKNOWN: 9}

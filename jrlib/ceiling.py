@@ -33,6 +33,7 @@ DEEP = 20.0  # of the deviance above the lowest, where another end is no mode th
 # What a posterior must have to be accepted.
 ENOUGH, LARGEST = 100.0, 0.05
 MORE = 6  # times `n_draws`, at most
+MOST = 1_000_000  # simulations, beyond which a posterior is given up; accepted ones took fewer
 N_RANKED = 99  # equal draws of each posterior that are kept, and among which the truth is ranked
 FEWEST = 3  # accepted observations of which a correlation can be spoken
 SIMULTANEOUS = 0.999  # pointwise level at which a whole line of ranks stays in its band in 95 %
@@ -96,6 +97,10 @@ class ReferencePosterior:
         return self.theta[rng.choice(len(self.theta), n, p=self.weights)]
 
 
+class _GivenUp(Exception):
+    """A posterior took more than `MOST` simulations."""
+
+
 class Reference:
     """Draws reference posteriors under one likelihood.
 
@@ -151,7 +156,8 @@ class Reference:
         starts : points (m, 8) from which descents start, the first `N_STARTS` of them at once; by
             default those of a bank of prior draws whose responses are nearest to the data
 
-        Descents meet the data roughly before they meet them exactly.
+        Descents meet the data roughly before they meet them exactly. Where no mode is found, or the
+        draws would take more than `MOST` simulations, there are none.
         """
         target = self.likelihood.whiten(observed)
         self.n_simulations = 0
@@ -161,9 +167,12 @@ class Reference:
         mode = self._mode(target, starts)
         if mode.costs.min() > self._explained:
             return self._failure(mode)
-        residual = self._residual(target)
+        residual = self._residual(target, limit=MOST)
         options = {"most": most, "correction": self._correction}
-        draws = rto.sample(residual, mode, n, rng, **options)
+        try:
+            draws = rto.sample(residual, mode, n, rng, **options)
+        except _GivenUp:
+            return self._failure(mode)
         return self._summary(draws, mode, rng) if draws.ess > 0 else self._failure(mode)
 
     def log_density(self, points, observed):
@@ -209,9 +218,11 @@ class Reference:
         """Whitened responses (n, rank) at points (n, 8)."""
         return self.likelihood.whiten(self.likelihood.respond(self.theta(points)))
 
-    def _residual(self, target, scale=1.0):
+    def _residual(self, target, scale=1.0, limit=np.inf):
         def residual(points):
             self.n_simulations += len(points)
+            if self.n_simulations > limit:
+                raise _GivenUp
             within = np.clip(points, -FARTHEST, FARTHEST)
             misfit = scale * (self._respond(within) - target)
             misfit[(within != points).any(axis=1)] = np.nan

@@ -81,6 +81,8 @@ def _definitions(text):
                 for argument in decorator.args if isinstance(decorator, ast.Call) else ():
                     for name, _ in _names(argument):
                         nodes.setdefault(name, []).append(node)
+        elif isinstance(node, ast.If) and ("__name__", "") in _names(node.test):
+            pass  # what the module does as a command
         else:  # an assignment, or a statement that changes what it names
             for target in getattr(node, "targets", [getattr(node, "target", node)]):
                 for name, _ in _names(target):

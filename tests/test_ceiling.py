@@ -179,3 +179,17 @@ def test_descents_that_run_away_end_as_a_failure():
     found = reference.posterior(observed[0], 50, np.random.default_rng(0), starts=away)
     assert found.n_modes == 1
     assert found.ess > 10
+
+
+def test_a_posterior_that_takes_too_long_is_a_failure(monkeypatch):
+    likelihood, _, observed = observe("CLASSIC", 1e6, 1, seed=8)
+    reference = Reference(likelihood)
+    whole = reference.posterior(observed[0], 50, np.random.default_rng(0))
+    assert whole.ess > 10
+    monkeypatch.setattr(ceiling, "MOST", whole.n_simulations - 1)
+    given_up = reference.posterior(observed[0], 50, np.random.default_rng(0))
+    assert given_up.n_modes == 0
+    assert given_up.ess == 0
+    monkeypatch.setattr(ceiling, "MOST", whole.n_simulations)
+    again = reference.posterior(observed[0], 50, np.random.default_rng(0))
+    np.testing.assert_array_equal(again.mean, whole.mean)

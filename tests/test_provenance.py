@@ -72,6 +72,7 @@ def package(tmp_path, monkeypatch):
         ("inner", "UNUSED = 1", "UNUSED = 2"),
         ("inner", "    return x\n", "    return 2 * x\n"),
         ("outer", "def run", "def more(x):\n    return inner.unused(x)\n\n\ndef run"),
+        ("outer", "def run", "if __name__ == '__main__':\n    run(1)\n\n\ndef run"),
     ],
 )
 def test_comments_and_what_is_not_used_do_not_count(package, module, old, new):

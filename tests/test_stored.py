@@ -14,6 +14,9 @@ from jrlib.results import Store
 RESULTS = Path(__file__).parents[1] / "results"
 # Between processors sums are rounded in different ways, and a trained network makes more of it.
 SAME = {"Mean": 1e-6, "Ridge": 1e-3, "MLP": 0.05}
+# MNE fits dipoles to the layers of the sphere, and where its search ends hangs on the last digit:
+# between the kernels of OpenBLAS for three processors, gains differ by 5e-4 (5e-3 dB).
+SAME_DB = 0.02
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +63,7 @@ def test_stored_cells_are_what_their_configuration_gives(store, method, conventi
     ours, theirs = values(again.tables["scores"]), values(result.tables["scores"])
     np.testing.assert_allclose(ours, theirs, atol=SAME[method])
     assert again.values["n_train"] == result.values["n_train"]
-    assert again.values["snr_db"] == pytest.approx(result.values["snr_db"], abs=1e-6)
+    assert again.values["snr_db"] == pytest.approx(result.values["snr_db"], abs=SAME_DB)
 
 
 def test_the_code_behind_the_stored_cells_is_this_code(store):

@@ -200,6 +200,16 @@ def test_sliders_change_the_response_by_keyboard(explorer, key):
     )
 
 
+@pytest.mark.parametrize("key", [*jrlib.PARAMETER_NAMES, "width", "height", "isi", "background"])
+def test_one_press_of_a_key_moves_a_slider(explorer, key):
+    exact, seen = explorer.locator(f"#explorer-{key}-exact"), []
+    for _ in range(4):
+        shown(explorer)
+        seen.append(float(exact.input_value()))
+        press(explorer, f"#explorer-{key}", "ArrowRight")
+    assert len(set(seen)) == 4
+
+
 def test_update_time(explorer):
     times = []
     for _ in range(20):

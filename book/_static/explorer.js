@@ -62,7 +62,9 @@ document.addEventListener("DOMContentLoaded", () => {
 
   // Controls ------------------------------------------------------------------------------------
 
-  const POSITIONS = 400; // of a slider: one arrow key moves it by 1 / 400 of its length
+  /* Of a slider, unless a control has fewer: an arrow key moves it by one. Of a whole number each
+     position must be another one, or a key would not get it away from where it is. */
+  const POSITIONS = 400;
 
   const logarithmic = (low, high) => ({
     low,
@@ -122,6 +124,7 @@ document.addEventListener("DOMContentLoaded", () => {
       meaning: "pulse width",
       unit: "ms",
       scale: linear(5, 200),
+      positions: 195,
       mark: 1e3 * data.protocol.pulse_width,
       whole: true,
       ...simple("width", 1e3),
@@ -143,6 +146,7 @@ document.addEventListener("DOMContentLoaded", () => {
       meaning: "interval between pulses",
       unit: "ms",
       scale: linear(200, 2000),
+      positions: 360,
       mark: 1e3 * data.protocol.isi,
       whole: true,
       ...simple("isi", 1e3),
@@ -182,9 +186,10 @@ document.addEventListener("DOMContentLoaded", () => {
   function row(each) {
     const id = `explorer-${each.key}`;
     const { low, high, from, to } = each.scale;
+    const { positions = POSITIONS } = each;
     const [start, end] = [low, high].map((value) => html("span", {}, format(value)));
     const ends = element("div", { class: "jr-ends", "aria-hidden": "true" }, start, end);
-    each.slider = element("input", { type: "range", id, min: 0, max: POSITIONS, step: 1 });
+    each.slider = element("input", { type: "range", id, min: 0, max: positions, step: 1 });
     each.field = element("input", { type: "number", step: "any", inputmode: "decimal" });
     each.field.id = `${id}-exact`;
     const name = `${each.spoken} ${each.meaning}`.trim();
@@ -192,8 +197,8 @@ document.addEventListener("DOMContentLoaded", () => {
 
     each.slider.addEventListener("input", () => {
       const position = Number(each.slider.value);
-      const edges = { 0: low, [POSITIONS]: high };
-      const value = edges[position] ?? Number(from(position / POSITIONS).toPrecision(4));
+      const edges = { 0: low, [positions]: high };
+      const value = edges[position] ?? Number(from(position / positions).toPrecision(4));
       each.put(tidy(each, value));
       changed();
     });
@@ -217,7 +222,7 @@ document.addEventListener("DOMContentLoaded", () => {
   function showControl(each) {
     const value = each.get();
     const part = Math.min(1, Math.max(0, each.scale.to(value)));
-    each.slider.value = Math.round(POSITIONS * part);
+    each.slider.value = Math.round(each.slider.max * part);
     each.slider.style.setProperty("--part", part);
     each.slider.setAttribute("aria-valuetext", `${format(value, 4)} ${each.unit}`.trim());
     each.slider.parentNode.classList.toggle("jr-moved", Math.abs(value - each.mark) > 1e-9 * value);

@@ -36,7 +36,7 @@ test: $(INSTALLED)
 	$(BIN)/ruff format --check
 	$(BIN)/python book/chapters.py --tier smoke
 	$(BIN)/jupyter-book build book/ --all -W --keep-going
-	$(BIN)/python -m pytest --require-book
+	$(BIN)/python -m pytest --require-book --numprocesses auto --dist loadfile
 
 pdf: $(PAGE)
 	$(BIN)/python book/pdf.py $(if $(filter yes,$(CODE)),--code)

@@ -7,6 +7,7 @@ makes of the same answers (`Amortised.refine`, `Amortised.exact`) is computed be
 """
 
 import math
+import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +26,9 @@ from jrlib.results import Result, check_tier, command_line, weights_of
 PASSES = 50
 MORE = 6  # times `n_draws`, at most
 N_WEIGHED = 2000  # draws of the network that are weighed
-NAME = "calibration"  # of the results in the store
+NAME, ANSWERS = "calibration", "answers"  # of the results in the store
+N_ANSWER = 99  # draws of an answer that the likelihood has corrected
+ENOUGH_TO_TELL = 200  # exact draws, from which as many are chosen to be told apart from these
 TARGET = 0.97  # of the ceiling's correlation, from which on an answer is as good as the best
 # Ceilings below this are left out: where the data say next to nothing a part of it means nothing.
 TELLING = 0.3
@@ -40,6 +43,8 @@ class Size:
         again, and no simulation more than `PASSES` times
     n_checked, n_samples : test simulations that are sampled, and samples of each
     n_exact, n_draws : test simulations whose exact posterior is drawn, and draws of each
+    n_answered, n_told : test simulations that are answered with draws corrected by the likelihood,
+        and how many of these answers are told apart from the exact posterior
     """
 
     budgets: tuple
@@ -49,11 +54,13 @@ class Size:
     n_exact: int
     n_draws: int
     noise_factors: tuple
+    n_answered: int
+    n_told: int
 
 
 SIZES = {
-    "smoke": Size(((200, 1),), 400, 20, 19, 2, 100, (1.0, 1e6)),
-    "fast": Size(((1000, 1), (4000, 1)), 40_000, 100, 99, 3, 200, (1.0, 1e4, 1e6)),
+    "smoke": Size(((200, 1),), 400, 20, 19, 2, 100, (1.0, 1e6), 4, 1),
+    "fast": Size(((1000, 1), (4000, 1)), 40_000, 100, 99, 3, 200, (1.0, 1e4, 1e6), 6, 2),
     "paper": Size(
         ((1000, 2), (3000, 2), (10_000, 1), (30_000, 1), (100_000, 1), (300_000, 1)),
         12_000_000,
@@ -62,6 +69,8 @@ SIZES = {
         20,
         500,
         (1.0, 1e2, 1e4, 1e6),
+        200,
+        20,
     ),
 }
 
@@ -183,11 +192,83 @@ def _told_apart(one, other):
     return round(float(c2st(*pair, classifier="mlp")), 4)
 
 
+def answers(convention, noise_factor, n_simulations, seed, n_answered, n_draws, n_told, *, trained):
+    """Answers that the likelihood has corrected (`Amortised.answer`) to the first test simulations.
+
+    convention : name of a `Convention`; noise_factor : of `Size`; n_answered, n_told : see there
+    n_simulations, seed : of the training that drew first; n_draws : of each answer
+    trained : from `trainings`, the training itself
+
+    Returns a `Result`: the table "answers", a row each: number, efficiency (0: the network's own
+    draws), seconds, and c2st of the first n_told, the accuracy of a classifier that is to tell its
+    draws from exact ones that started from the prior (NaN where there are none); and arrays: means
+    of `QUANTITY_NAMES`, (n_answered, 13), and draws, (n_answered, n_draws, 9), equal ones.
+    """
+    config, result = trained[convention]
+    model = reload(config, result)
+    test = test_set(convention, config["n_test"], "standard")
+    observed = observations(test, noise_factor, seed=TEST)[:n_answered].astype(float)
+    model.answer(observed[0], noise_factor, n_draws, seed=seed)  # compiles what is not yet
+    rows, means, draws = [], [], []
+    for number, row in enumerate(observed):
+        start = time.perf_counter()
+        found = model.answer(row, noise_factor, n_draws, seed=seed + number)
+        seconds = time.perf_counter() - start
+        rng = np.random.default_rng([seed, number])
+        drawn = found.theta[rng.choice(len(found.theta), n_draws, p=found.weights)]
+        told = math.nan
+        if number < n_told:
+            exact = model.reference.at(noise_factor).posterior(row, ENOUGH_TO_TELL, rng)
+            if exact.ess >= ENOUGH:
+                pair = exact.sample(n_draws, rng), drawn
+                told = _told_apart(*map(model.reference.points, pair))
+        rows.append(
+            {
+                "number": number,
+                "efficiency": round(found.efficiency, 4),
+                "seconds": round(seconds, 3),
+                "c2st": told,
+            }
+        )
+        means.append(found.mean)
+        draws.append(drawn)
+    arrays = {"means": np.array(means, np.float32), "draws": np.array(draws, np.float32)}
+    return Result({"answers": pd.DataFrame(rows)}, arrays)
+
+
+def answers_grid(tier, seed):
+    """The configurations of `answers` at a tier; ValueError for an unknown one."""
+    check_tier(tier)
+    size = SIZES[tier]
+    return [
+        {
+            "convention": convention,
+            "noise_factor": noise_factor,
+            "n_simulations": size.budgets[-1][0],
+            "seed": seed,
+            "n_answered": size.n_answered,
+            "n_draws": N_ANSWER,
+            "n_told": size.n_told,
+        }
+        for noise_factor in size.noise_factors
+        for convention in study.CONVENTIONS
+    ]
+
+
+def trainings(store, tier, seed):
+    """What `answers` is given: by convention the configuration and result with kept weights."""
+    configs = [config for config in grid(tier, seed) if config["keep"]]
+    results = store.get_many(NAME, cell, configs)
+    pairs = zip(configs, results, strict=True)
+    return {"trained": {pair[0]["convention"]: pair for pair in pairs}}
+
+
 def grid(tier, seed):
     """The configurations of `cell` at a tier; ValueError for an unknown one."""
     check_tier(tier)
     size = SIZES[tier]
-    shared = {name: value for name, value in vars(size).items() if name != "budgets"}
+    apart = "budgets", "n_answered", "n_told"
+    shared = {name: value for name, value in vars(size).items() if name not in apart}
     shared["noise_factors"] = list(size.noise_factors)
     configs = [
         {
@@ -317,8 +398,8 @@ def leaves(frame):
 
 
 if __name__ == "__main__":
-    from jrlib.calibration import (
-        cell,  # so that results are made by jrlib.calibration, not by __main__
-    )
+    # So that results are made by jrlib.calibration, not by __main__.
+    from jrlib.calibration import answers, cell
 
     command_line(NAME, cell, grid, study.SEED)
+    command_line(ANSWERS, answers, answers_grid, study.SEED, given=trainings)

@@ -167,13 +167,19 @@ class Reference:
         mode = self._mode(target, starts)
         if mode.costs.min() > self._explained:
             return self._failure(mode)
-        residual = self._residual(target, limit=MOST)
-        options = {"most": most, "correction": self._correction}
-        try:
-            draws = rto.sample(residual, mode, n, rng, **options)
-        except _GivenUp:
+        return self._draws(target, mode, n, rng, most)
+
+    def posterior_near(self, observed, n, rng, starts):
+        """The same where points starts (m, 8) are known to be near the mode, in fewer simulations.
+
+        One descent from each, and no more draws than n, whatever their R-hat.
+        """
+        target = self.likelihood.whiten(observed)
+        self.n_simulations = 0
+        mode = rto.minimize(self._residual(target), starts)
+        if mode.costs.min() > self._explained:
             return self._failure(mode)
-        return self._summary(draws, mode, rng) if draws.ess > 0 else self._failure(mode)
+        return self._draws(target, mode, n, rng, None)
 
     def log_density(self, points, observed):
         """Log posterior density (n,) at points (n, 8) given an output of the matched filter.
@@ -200,6 +206,16 @@ class Reference:
             if best.costs.min() < self._explained:
                 break
         return best
+
+    def _draws(self, target, mode, n, rng, most):
+        """The `ReferencePosterior` given whitened data, from the `rto.Minimum` of the descents."""
+        residual = self._residual(target, limit=MOST)
+        options = {"most": most, "correction": self._correction}
+        try:
+            draws = rto.sample(residual, mode, n, rng, **options)
+        except _GivenUp:
+            return self._failure(mode)
+        return self._summary(draws, mode, rng) if draws.ess > 0 else self._failure(mode)
 
     def spread(self, posterior):
         """Standard deviations (8,) of a `ReferencePosterior` in these coordinates, or NaN."""

@@ -103,11 +103,13 @@ class Store:
         """The stored `Result` for a configuration, or None: nothing is computed."""
         return self._load(self._folder(name, config), config)
 
-    def get_many(self, name, function, configs, n_jobs=2, dask=None, progress=True):
+    def get_many(self, name, function, configs, n_jobs=2, dask=None, progress=True, given=None):
         """The results for several configurations, computed `n_jobs` side by side where missing.
 
         Each is stored as soon as it is done, so a run that is stopped goes on where it was.
 
+        given : further arguments of `function`, a dict of anything: other results that it builds
+            on. Only the configurations tell stored results apart, so they must say which these are.
         dask : address of a Dask scheduler, such as "tcp://host:8786". Its workers then compute what
             is missing; they need jrlib, but no common disk, as results come back to be stored here.
             ImportError, saying what to install, without the package `distributed`.
@@ -117,7 +119,8 @@ class Store:
         folders = [self._folder(name, config) for config in configs]
         results = [self._load(*pair) for pair in zip(folders, configs, strict=True)]
         missing = [i for i, result in enumerate(results) if result is None]
-        jobs = (joblib.delayed(_compute)(i, name, function, configs[i]) for i in missing)
+        given = given or {}
+        jobs = (joblib.delayed(_compute)(i, name, function, configs[i], given) for i in missing)
         with _dask_workers(dask):
             if dask is None and (n_jobs == 1 or len(missing) < 2):
                 computed = (job(*arguments) for job, arguments, _ in jobs)
@@ -212,11 +215,11 @@ def _dask_workers(address):
         yield
 
 
-def _compute(i, name, function, config):
-    """Run function(**config); returns i, its `Result` and the record of how it was made."""
+def _compute(i, name, function, config, given):
+    """Run function(**config, **given): i, its `Result` and the record of how it was made."""
     start, cpu = time.perf_counter(), time.process_time()
     with threadpool_limits(1):  # sums are rounded another way on another number of threads
-        result = function(**config)
+        result = function(**config, **given)
     if not isinstance(result, Result):
         raise TypeError(f"{function.__qualname__} returned {type(result).__name__}, not a Result")
     record = {
@@ -296,11 +299,12 @@ def write_manifest(root):
     return path
 
 
-def command_line(name, function, grid, seed, arguments=None):
+def command_line(name, function, grid, seed, arguments=None, given=None):
     """Compute what is missing of a grid, as `python -m <module of function>` does.
 
     grid : function of tier and seed that gives the configurations; seed : the default one
     arguments : of the command, a list of texts; those it was called with if None
+    given : function of store, tier and seed that gives what `Store.get_many` calls so
     """
     module = function.__module__
     parser = argparse.ArgumentParser(
@@ -312,5 +316,7 @@ def command_line(name, function, grid, seed, arguments=None):
     parser.add_argument("--jobs", default=2, type=int, help="cells side by side")
     chosen = parser.parse_args(arguments)
     store = Store(chosen.results, chosen.tier)
-    store.get_many(name, function, grid(chosen.tier, chosen.seed), n_jobs=chosen.jobs)
+    configs = grid(chosen.tier, chosen.seed)
+    further = given and given(store, chosen.tier, chosen.seed)
+    store.get_many(name, function, configs, n_jobs=chosen.jobs, given=further)
     write_manifest(chosen.results)

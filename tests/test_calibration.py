@@ -70,6 +70,35 @@ def test_descents_from_the_network_find_what_descents_from_the_prior_find(result
     assert gap.max() < 4 * np.sqrt(2 / 1000)
 
 
+def test_answers_are_the_exact_posterior_from_fewer_simulations(result):
+    """Means of answers and of long references agree within the errors of the answers' draws."""
+    n = 4
+    options = {"n_simulations": CONFIG["n_simulations"], "seed": 5, "n_draws": 99, "n_told": 1}
+    trained = {"RELEASED": (CONFIG, result)}
+    found = calibration.answers("RELEASED", 2e6, n_answered=n, trained=trained, **options)
+    table = found.tables["answers"]
+    assert (table.efficiency > 0.2).all()
+    assert table.c2st[0] < 0.7  # of 99 and 99 draws, half of them to train: 0.5 +- 0.05 by chance
+    assert table.c2st[1:].isna().all()
+    assert found.arrays["draws"].shape == (n, 99, 9)
+    test = comparison.test_set("RELEASED", CONFIG["n_test"], "standard")
+    observed = comparison.observations(test, 2e6, seed=comparison.TEST)
+    reference = Reference(Likelihood.of(test, 2e6))
+    for row, mean in zip(observed[:2], found.arrays["means"], strict=False):
+        exact = reference.posterior(row, 400, np.random.default_rng(0), most=2400)
+        assert np.abs((mean - exact.mean) / exact.std).max() < 5 / np.sqrt(0.2 * 99)
+
+
+def test_where_no_mode_is_near_the_network_answers(result):
+    model = calibration.reload(CONFIG, result)
+    noise = 1e-3 * np.random.default_rng(0).standard_normal(len(model.projection))
+    found = model.answer(noise, 1e5, 50, seed=1)
+    assert found.efficiency == 0
+    assert found.theta.shape == (50, 9)
+    np.testing.assert_allclose(found.weights, 1 / 50)
+    assert np.isfinite(found.mean).all()
+
+
 def test_what_the_weights_say_is_consistent(result):
     """After so short a training few draws count, and what a classifier told of them is left out."""
     table = result.tables["exact"]

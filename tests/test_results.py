@@ -60,6 +60,18 @@ def test_the_order_of_the_configuration_does_not_matter(tmp_path):
     assert CALLS == [1.0]
 
 
+def scaled(x, by):
+    return Result(values={"scaled": by * x})
+
+
+def test_what_is_given_besides_does_not_tell_results_apart(tmp_path):
+    store = Store(tmp_path, "fast")
+    (first,) = store.get_many("scaled", scaled, [{"x": 2.0}], given={"by": 3.0})
+    (again,) = store.get_many("scaled", scaled, [{"x": 2.0}], given={"by": 4.0})
+    assert first.values == again.values == {"scaled": 6.0}
+    assert first.record["config"] == {"x": 2.0}
+
+
 def test_newer_than_computes_older_results_anew(tmp_path):
     record = Store(tmp_path, "fast").get("square", square, {"x": 1.0}).record
     Store(tmp_path, "fast", newer_than=record["computed"]).get("square", square, {"x": 1.0})

@@ -43,8 +43,8 @@ class Size:
         again, and no simulation more than `PASSES` times
     n_checked, n_samples : test simulations that are sampled, and samples of each
     n_exact, n_draws : test simulations whose exact posterior is drawn, and draws of each
-    n_answered, n_told : test simulations that are answered with draws corrected by the likelihood,
-        and how many of these answers are told apart from the exact posterior
+    answered : by convention a pair: test simulations that are answered with draws corrected by the
+        likelihood, and how many of these answers are told apart from the exact posterior
     """
 
     budgets: tuple
@@ -54,13 +54,23 @@ class Size:
     n_exact: int
     n_draws: int
     noise_factors: tuple
-    n_answered: int
-    n_told: int
+    answered: dict
 
 
 SIZES = {
-    "smoke": Size(((200, 1),), 400, 20, 19, 2, 100, (1.0, 1e6), 4, 1),
-    "fast": Size(((1000, 1), (4000, 1)), 40_000, 100, 99, 3, 200, (1.0, 1e4, 1e6), 6, 2),
+    "smoke": Size(
+        ((200, 1),), 400, 20, 19, 2, 100, (1.0, 1e6), dict.fromkeys(study.CONVENTIONS, (3, 1))
+    ),
+    "fast": Size(
+        ((1000, 1), (4000, 1)),
+        40_000,
+        100,
+        99,
+        3,
+        200,
+        (1.0, 1e4, 1e6),
+        dict.fromkeys(study.CONVENTIONS, (6, 2)),
+    ),
     "paper": Size(
         ((1000, 2), (3000, 2), (10_000, 1), (30_000, 1), (100_000, 1), (300_000, 1)),
         12_000_000,
@@ -69,8 +79,7 @@ SIZES = {
         20,
         500,
         (1.0, 1e2, 1e4, 1e6),
-        200,
-        20,
+        {"RELEASED": (20, 10), "CLASSIC": (200, 20)},  # as in `ceiling`
     ),
 }
 
@@ -195,7 +204,7 @@ def _told_apart(one, other):
 def answers(convention, noise_factor, n_simulations, seed, n_answered, n_draws, n_told, *, trained):
     """Answers that the likelihood has corrected (`Amortised.answer`) to the first test simulations.
 
-    convention : name of a `Convention`; noise_factor : of `Size`; n_answered, n_told : see there
+    convention : name of a `Convention`; noise_factor, n_answered and n_told : of `Size`
     n_simulations, seed : of the training that drew first; n_draws : of each answer
     trained : from `trainings`, the training itself
 
@@ -246,9 +255,9 @@ def answers_grid(tier, seed):
             "noise_factor": noise_factor,
             "n_simulations": size.budgets[-1][0],
             "seed": seed,
-            "n_answered": size.n_answered,
+            "n_answered": size.answered[convention][0],
             "n_draws": N_ANSWER,
-            "n_told": size.n_told,
+            "n_told": size.answered[convention][1],
         }
         for noise_factor in size.noise_factors
         for convention in study.CONVENTIONS
@@ -267,7 +276,7 @@ def grid(tier, seed):
     """The configurations of `cell` at a tier; ValueError for an unknown one."""
     check_tier(tier)
     size = SIZES[tier]
-    apart = "budgets", "n_answered", "n_told"
+    apart = "budgets", "answered"
     shared = {name: value for name, value in vars(size).items() if name not in apart}
     shared["noise_factors"] = list(size.noise_factors)
     configs = [
@@ -338,31 +347,36 @@ def fractions(configs, found, gathered):
     Returns a DataFrame with the columns of `metrics.fraction`, convention, noise_factor,
     n_simulations and seed, for `IDENTIFIABLE_NAMES`; see `telling`.
     """
-    columns = ["parameter", "best", "value", "low", "high", "n"]
-    columns += ["convention", "noise_factor", "n_simulations", "seed"]
-    frames = [pd.DataFrame(columns=columns)]
-    for config, result in zip(configs, found, strict=True):
-        for row, noise_factor in enumerate(config["noise_factors"]):
-            key = config["convention"], noise_factor
-            if key not in gathered:
-                continue
-            table, arrays = gathered[key]
-            kept = (table.accepted & (table.number < config["n_checked"])).to_numpy()
-            if kept.sum() < FEWEST:
-                continue
-            means = result.arrays["means"][row][table.number[kept]]
-            frame = metrics.fraction(
-                arrays["truth"][kept], means, arrays["mean"][kept], QUANTITY_NAMES
-            )
-            frame = frame[frame.parameter.isin(IDENTIFIABLE_NAMES)]
-            frames.append(
-                frame.assign(
-                    convention=config["convention"],
-                    noise_factor=noise_factor,
-                    n_simulations=config["n_simulations"],
-                    seed=config["seed"],
-                )
-            )
+    pairs = [
+        (config | {"noise_factor": noise_factor}, means[: config["n_checked"]])
+        for config, result in zip(configs, found, strict=True)
+        for noise_factor, means in zip(config["noise_factors"], result.arrays["means"], strict=True)
+    ]
+    return _fractions(pairs, gathered)
+
+
+def answered(configs, found, gathered):
+    """The same of the answers that the likelihood has corrected: cells of `answers`."""
+    means = [result.arrays["means"] for result in found]
+    return _fractions(zip(configs, means, strict=True), gathered)
+
+
+def _fractions(pairs, gathered):
+    """`fractions` of pairs: configuration with one noise factor, means (n, 13) of its answers."""
+    labels = ["convention", "noise_factor", "n_simulations", "seed"]
+    frames = [pd.DataFrame(columns=["parameter", "best", "value", "low", "high", "n", *labels])]
+    for config, means in pairs:
+        key = config["convention"], config["noise_factor"]
+        if key not in gathered:
+            continue
+        table, arrays = gathered[key]
+        kept = (table.accepted & (table.number < len(means))).to_numpy()
+        if kept.sum() < FEWEST:
+            continue
+        truth, best, numbers = arrays["truth"][kept], arrays["mean"][kept], table.number[kept]
+        frame = metrics.fraction(truth, means[numbers], best, QUANTITY_NAMES)
+        frame = frame[frame.parameter.isin(IDENTIFIABLE_NAMES)]
+        frames.append(frame.assign(**{label: config[label] for label in labels}))
     return pd.concat(frames[1:] or frames, ignore_index=True)
 
 

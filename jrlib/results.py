@@ -139,8 +139,9 @@ class Store:
     def provenance(self):
         """One row for each name used so far, for the page that shows the results.
 
-        Columns: result, tier, number, computed (first and last day), processor minutes, commit,
-        note. The note says when the code has changed since the result was computed.
+        Columns: result, tier, number, computed (first and last day), processor minutes, commit
+        (first and last), note. The note says when the code has changed since the result was
+        computed.
         """
         rows = []
         frame = pd.DataFrame(
@@ -150,6 +151,7 @@ class Store:
         for name, group in frame.groupby("name", sort=False):
             days = sorted({date[:10] for date in group["computed"]})
             changed = int(group["changed"].sum())
+            commits = list(dict.fromkeys(c[:8] for c in group.sort_values("computed")["commit"]))
             note = f"code changed since {changed} of them were computed" if changed else ""
             rows.append(
                 {
@@ -158,7 +160,7 @@ class Store:
                     "number": len(group),
                     "computed": days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}",
                     "minutes": group["wall_seconds"].sum() / 60.0,
-                    "commit": ", ".join(sorted({commit[:8] for commit in group["commit"]})),
+                    "commit": " to ".join(dict.fromkeys([commits[0], commits[-1]])),
                     "note": note,
                 }
             )

@@ -210,23 +210,23 @@ def answers(convention, noise_factor, n_simulations, seed, n_answered, n_draws, 
 
     Returns a `Result`: the table "answers", a row each: number, efficiency (0: the network's own
     draws), seconds, and c2st of the first n_told, the accuracy of a classifier that is to tell its
-    draws from exact ones that started from the prior (NaN where there are none); and arrays: means
-    of `QUANTITY_NAMES`, (n_answered, 13), and draws, (n_answered, n_draws, 9), equal ones.
+    draws from exact ones that started from the prior (NaN where there are none); and the array
+    means, (n_answered, 13), of `QUANTITY_NAMES`.
     """
     config, result = trained[convention]
     model = reload(config, result)
     test = test_set(convention, config["n_test"], "standard")
     observed = observations(test, noise_factor, seed=TEST)[:n_answered].astype(float)
     model.answer(observed[0], noise_factor, n_draws, seed=seed)  # compiles what is not yet
-    rows, means, draws = [], [], []
+    rows, means = [], []
     for number, row in enumerate(observed):
         start = time.perf_counter()
         found = model.answer(row, noise_factor, n_draws, seed=seed + number)
         seconds = time.perf_counter() - start
-        rng = np.random.default_rng([seed, number])
-        drawn = found.theta[rng.choice(len(found.theta), n_draws, p=found.weights)]
         told = math.nan
         if number < n_told:
+            rng = np.random.default_rng([seed, number])
+            drawn = found.theta[rng.choice(len(found.theta), n_draws, p=found.weights)]
             exact = model.reference.at(noise_factor).posterior(row, ENOUGH_TO_TELL, rng)
             if exact.ess >= ENOUGH:
                 pair = exact.sample(n_draws, rng), drawn
@@ -240,9 +240,7 @@ def answers(convention, noise_factor, n_simulations, seed, n_answered, n_draws, 
             }
         )
         means.append(found.mean)
-        draws.append(drawn)
-    arrays = {"means": np.array(means, np.float32), "draws": np.array(draws, np.float32)}
-    return Result({"answers": pd.DataFrame(rows)}, arrays)
+    return Result({"answers": pd.DataFrame(rows)}, {"means": np.array(means, np.float32)})
 
 
 def answers_grid(tier, seed):

@@ -80,7 +80,6 @@ def test_answers_are_the_exact_posterior_from_fewer_simulations(result):
     assert (table.efficiency > 0.2).all()
     assert table.c2st[0] < 0.7  # of 99 and 99 draws, half of them to train: 0.5 +- 0.05 by chance
     assert table.c2st[1:].isna().all()
-    assert found.arrays["draws"].shape == (n, 99, 9)
     test = comparison.test_set("RELEASED", CONFIG["n_test"], "standard")
     observed = comparison.observations(test, 2e6, seed=comparison.TEST)
     reference = Reference(Likelihood.of(test, 2e6))

@@ -88,3 +88,21 @@ def test_stored_networks_for_all_noise_levels_give_their_stored_means(store, con
         means = model.mean(observed.astype(float), noise_factor, seed=config["seed"])
         gap = (means - result.arrays["means"][row, :20]) / Prior().quantity_std
         assert np.abs(gap).max() < 1e-2
+
+
+def test_stored_answers_are_what_the_stored_network_gives_corrected(store):
+    """The first test responses; where draws are exact, other rounding leaves their means alike."""
+    config = next(
+        config
+        for config in calibration.answers_grid("paper", study.SEED)
+        if config["convention"] == "CLASSIC" and config["noise_factor"] == 1e4
+    )
+    stored = store.stored(calibration.ANSWERS, config)
+    given = calibration.trainings(store, "paper", study.SEED)
+    again = calibration.answers(**(config | {"n_answered": 3, "n_told": 0}), **given)
+    scale = Prior().quantity_std
+    np.testing.assert_allclose(
+        again.arrays["means"] / scale, stored.arrays["means"][:3] / scale, atol=0.02
+    )
+    efficiency = stored.tables["answers"].efficiency[:3]
+    np.testing.assert_allclose(again.tables["answers"].efficiency, efficiency, atol=0.1)

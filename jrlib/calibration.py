@@ -79,7 +79,7 @@ SIZES = {
         20,
         500,
         (1.0, 1e2, 1e4, 1e6),
-        {"RELEASED": (20, 10), "CLASSIC": (200, 20)},  # as in `ceiling`
+        {"RELEASED": (20, 10), "CLASSIC": (200, 20)},
     ),
 }
 

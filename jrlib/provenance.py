@@ -25,7 +25,8 @@ def fingerprint(function):
     uses another where it names it, in its body, its defaults or its decorators; and what is
     registered by a decorator with another's name in it (`numba.extending.overload`) is used along
     with that one. Taken over the syntax trees without docstrings, so comments and layout do not
-    count, nor do definitions that are not used: a module may grow without a change here.
+    count, nor do definitions that are not used, nor what a module does as a command: a module may
+    grow without a change here.
     """
     package = function.__module__.split(".")[0]
     waiting, seen = [(function.__module__, function.__qualname__)], {}

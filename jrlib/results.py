@@ -151,7 +151,7 @@ class Store:
         for name, group in frame.groupby("name", sort=False):
             days = sorted({date[:10] for date in group["computed"]})
             changed = int(group["changed"].sum())
-            commits = list(dict.fromkeys(c[:8] for c in group.sort_values("computed")["commit"]))
+            commits = [name[:8] for name in group.sort_values("computed")["commit"]]
             note = f"code changed since {changed} of them were computed" if changed else ""
             rows.append(
                 {

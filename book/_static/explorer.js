@@ -62,8 +62,8 @@ document.addEventListener("DOMContentLoaded", () => {
 
   // Controls ------------------------------------------------------------------------------------
 
-  /* Of a slider, unless a control has fewer: an arrow key moves it by one. Of a whole number each
-     position must be another one, or a key would not get it away from where it is. */
+  /* Of a slider whose control has no step: an arrow key moves it by one. Steps are whole numbers,
+     and each position is another value, or a key would not get it away from where it is. */
   const POSITIONS = 400;
 
   const logarithmic = (low, high) => ({
@@ -124,9 +124,8 @@ document.addEventListener("DOMContentLoaded", () => {
       meaning: "pulse width",
       unit: "ms",
       scale: linear(5, 200),
-      positions: 195,
       mark: 1e3 * data.protocol.pulse_width,
-      whole: true,
+      step: 1,
       ...simple("width", 1e3),
     },
     {
@@ -146,9 +145,8 @@ document.addEventListener("DOMContentLoaded", () => {
       meaning: "interval between pulses",
       unit: "ms",
       scale: linear(200, 2000),
-      positions: 360,
       mark: 1e3 * data.protocol.isi,
-      whole: true,
+      step: 5,
       ...simple("isi", 1e3),
     },
     {
@@ -178,15 +176,15 @@ document.addEventListener("DOMContentLoaded", () => {
     return Number.isFinite(value) && value >= least && value <= most;
   }
 
-  function tidy({ whole }, value) {
-    return whole ? Math.round(value) : value;
+  function tidy({ step }, value) {
+    return step ? Math.round(value) : value;
   }
 
   /* A slider with a mark at the typical value and a field for the exact number. */
   function row(each) {
     const id = `explorer-${each.key}`;
     const { low, high, from, to } = each.scale;
-    const { positions = POSITIONS } = each;
+    const positions = each.step ? (high - low) / each.step : POSITIONS;
     const [start, end] = [low, high].map((value) => html("span", {}, format(value)));
     const ends = element("div", { class: "jr-ends", "aria-hidden": "true" }, start, end);
     each.slider = element("input", { type: "range", id, min: 0, max: positions, step: 1 });

@@ -13,7 +13,7 @@ import pandas as pd
 from scipy.stats import chi2
 
 from jrlib import metrics, rto, study
-from jrlib.comparison import TEST, observations, test_set
+from jrlib.comparison import TEST, VARIANTS, observations, test_set
 from jrlib.parameters import IDENTIFIABLE_NAMES, QUANTITY_NAMES, Prior, quantities
 from jrlib.reference import (
     Likelihood,
@@ -43,26 +43,39 @@ BLOCK = 20  # observations in a cell
 
 @dataclass(frozen=True)
 class Size:
-    """How large the computation is: observations by convention and noise factor, and draws."""
+    """How large the computation is.
+
+    n : observations, by variant of the comparison, convention and noise factor
+    n_draws : of each posterior, at first
+    """
 
     n: dict
     n_draws: int
 
     @property
     def noise_factors(self):
-        """All of them, rising."""
-        return sorted({factor for _, factor in self.n})
+        """All of the standard variant, rising."""
+        return sorted({factor for variant, _, factor in self.n if variant == "standard"})
 
 
 SIZES = {
-    "smoke": Size({(name, 1.0): 4 for name in study.CONVENTIONS}, 1000),
-    "fast": Size({(name, 1.0): 6 for name in study.CONVENTIONS}, 1000),
+    "smoke": Size(
+        {("standard", name, 1.0): 4 for name in study.CONVENTIONS}
+        | {("uniform", "CLASSIC", 1.0): 3},
+        1000,
+    ),
+    "fast": Size(
+        {("standard", name, 1.0): 6 for name in study.CONVENTIONS}
+        | {("uniform", "CLASSIC", 1.0): 6},
+        1000,
+    ),
     "paper": Size(
         # An observation takes five times as long in RELEASED, whose posteriors are harder to draw.
-        {("RELEASED", factor): 20 for factor in (1.0, 1e2, 1e4, 1e6)}
+        {("standard", "RELEASED", factor): 200 for factor in (1.0, 1e2, 1e4, 1e6)}
         # 300 for the ranks of the truth, at the noise of the study.
-        | {("CLASSIC", 1.0): 300}
-        | {("CLASSIC", factor): 60 for factor in (1e2, 1e4, 1e6)},
+        | {("standard", "CLASSIC", 1.0): 300}
+        | {("standard", "CLASSIC", factor): 200 for factor in (1e2, 1e4, 1e6)}
+        | {("uniform", "CLASSIC", 1.0): 200},
         1000,
     ),
 }
@@ -317,12 +330,13 @@ def _count(points):
     return len(kept)
 
 
-def cell(convention, noise_factor, first, n, n_draws, n_test, seed):
+def cell(convention, noise_factor, first, n, n_draws, n_test, seed, variant="standard"):
     """Reference posteriors of test observations first..first + n - 1, as `comparison` has them.
 
     convention : name of a `Convention`; noise_factor : above 0
     n_draws : of each posterior, at first; n_test : size of the test set
     seed : of the random numbers, with the observation's number
+    variant : of the comparison; its test set and the prior of that
 
     Returns a `Result`: the table "observations", a row each: number, accepted, ess, rhat, largest
     (weight), n_modes, deviance, n_simulations; and arrays: truth, mean and std (n, 13) of
@@ -331,9 +345,10 @@ def cell(convention, noise_factor, first, n, n_draws, n_test, seed):
     coordinates of `Reference`, and those that the Fisher information at the truth, the prior's
     included, allows a linear model (Cramer-Rao).
     """
-    test = test_set(convention, n_test, "standard")
+    test = test_set(convention, n_test, variant)
     observed = observations(test, noise_factor, seed=TEST)
-    reference = Reference(Likelihood.of(test, noise_factor))
+    prior = VARIANTS[variant].test.get("prior")
+    reference = Reference(Likelihood.of(test, noise_factor), prior)
     rows, arrays = [], []
     for number in range(first, first + n):
         rng = np.random.default_rng([seed, number])
@@ -368,10 +383,11 @@ def cell(convention, noise_factor, first, n, n_draws, n_test, seed):
     return Result({"observations": pd.DataFrame(rows)}, stacked)
 
 
-def grid(tier, seed):
-    """The configurations of `cell` at a tier; ValueError for an unknown one."""
+def grid(tier, seed, variant="standard"):
+    """The configurations of `cell` at a tier, for one variant; ValueError for an unknown tier."""
     check_tier(tier)
     size = SIZES[tier]
+    which = {} if variant == "standard" else {"variant": variant}
     return [
         {
             "convention": convention,
@@ -381,8 +397,10 @@ def grid(tier, seed):
             "n_draws": size.n_draws,
             "n_test": study.SIZES[tier].n_test,
             "seed": seed,
+            **which,
         }
-        for (convention, noise_factor), n in size.n.items()
+        for (found, convention, noise_factor), n in size.n.items()
+        if found == variant
         for first in range(0, n, BLOCK)
     ]
 
@@ -408,16 +426,16 @@ def gather(configs, cells):
     }
 
 
-def scores(gathered):
+def scores(gathered, prior=None):
     """What the posterior means of accepted observations score: see `metrics.score`.
 
-    gathered : as from `gather`. Returns a DataFrame with the columns of `metrics.score`, convention
-    and noise_factor, and a further metric, "contraction": 1 - mean posterior variance over prior
-    variance, with an interval over the observations from the same resampling. Where fewer than
-    `FEWEST` observations are accepted there is nothing to score, and no rows; ValueError where
-    there are none at all.
+    gathered : as from `gather`; prior : the `Prior` that they are under
+    Returns a DataFrame with the columns of `metrics.score`, convention and noise_factor, and a
+    further metric, "contraction": 1 - mean posterior variance over prior variance, with an interval
+    over the observations from the same resampling. Where fewer than `FEWEST` observations are
+    accepted there is nothing to score, and no rows; ValueError where there are none at all.
     """
-    scale, frames = Prior().quantity_std, []
+    scale, frames = (Prior() if prior is None else prior).quantity_std, []
     for (convention, noise_factor), (table, arrays) in gathered.items():
         kept = table.accepted.to_numpy()
         if kept.sum() < FEWEST:
@@ -491,4 +509,7 @@ def fractions(reached, ceilings):
 if __name__ == "__main__":
     from jrlib.ceiling import cell  # so that results are made by jrlib.ceiling, not by __main__
 
-    command_line(NAME, cell, grid, study.SEED)
+    def grids(tier, seed):
+        return grid(tier, seed) + grid(tier, seed, "uniform")
+
+    command_line(NAME, cell, grids, study.SEED)

@@ -89,11 +89,13 @@ def _published():
     }
 
 
+_UNIFORM = {"prior": Prior(kind="uniform")}
 _UNTRUNCATED = {"prior": Prior(truncated=False), "drop_outliers": True}
 VARIANTS = {
     "standard": Variant("standard"),
     "frozen": Variant("frozen noise", frozen_noise=True),
     "untruncated": Variant("untruncated prior", train=_UNTRUNCATED),
+    "uniform": Variant("uniform prior", _UNIFORM, _UNIFORM),
     "1000Hz": Variant("1000 Hz", {"sampling_rate": 1000.0}, {"sampling_rate": 1000.0}),
     "published": Variant("as published", _published(), _published(), frozen_noise=True),
     "published-same": Variant("as published, the same noise", _published(), _published(), 0, True),

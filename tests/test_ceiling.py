@@ -16,9 +16,9 @@ from jrlib.reference import Likelihood, draw_coupling, log_prior_of_products
 ONE_TRIAL = Protocol(n_trials=1)
 
 
-def observe(convention, noise_factor, n, seed):
+def observe(convention, noise_factor, n, seed, prior=None):
     """A likelihood, parameters (n, 9) from the prior, and what is observed under them."""
-    dataset = make_dataset(n, seed, convention=convention, protocol=ONE_TRIAL)
+    dataset = make_dataset(n, seed, convention=convention, protocol=ONE_TRIAL, prior=prior)
     likelihood = Likelihood.of(dataset, noise_factor)
     rng = np.random.default_rng([seed, 1])
     noise = rng.multivariate_normal(np.zeros(dataset.n_times), likelihood.covariance, size=n)
@@ -100,10 +100,12 @@ def test_where_noise_is_low_the_products_are_known_and_their_factors_are_not():
     assert drawn.std() == pytest.approx(expected.std(), rel=0.15)
 
 
-def test_the_truth_takes_every_rank_as_often():
+@pytest.mark.parametrize("kind", ["normal", "uniform"])
+def test_the_truth_takes_every_rank_as_often(kind):
     """Simulation-based calibration, small: 30 draws of the prior."""
-    likelihood, theta, observed = observe("RELEASED", 1e5, 30, seed=7)
-    reference, rng = Reference(likelihood), np.random.default_rng(8)
+    prior = Prior(kind=kind)
+    likelihood, theta, observed = observe("RELEASED", 1e5, 30, seed=7, prior=prior)
+    reference, rng = Reference(likelihood, prior), np.random.default_rng(8)
     ranks = []
     for row, truth in zip(observed, quantities(theta), strict=True):
         draws = quantities(reference.posterior(row, 100, rng).sample(99, rng))

@@ -20,14 +20,17 @@ import numpy as np
 import pandas as pd
 import torch
 import zuko
-from sbi.neural_nets.estimators import ZukoFlow
+from sbi.inference import FMPE, NPE
+from sbi.neural_nets.estimators import FlowMatchingEstimator, ZukoFlow
+from sbi.neural_nets.net_builders.vector_field_nets import VectorFieldMLP
+from sbi.samplers.ode_solvers.zuko_ode import ZukoNeuralODE
 from scipy.special import logsumexp, ndtri
 from scipy.stats import qmc
 from torch import nn
 from torch.utils.data import TensorDataset
 
 from jrlib.parameters import quantities
-from jrlib.posterior import SAMPLES_AT_ONCE, _isolated, _NoTracker, _Simulations, _Trainer
+from jrlib.posterior import SAMPLES_AT_ONCE, _isolated, _NoTracker, _Simulations, _Split
 from jrlib.reference import conditional_means, draw_coupling, possible
 
 N_COORDINATES = 8
@@ -36,6 +39,7 @@ CHUNK = 20_000  # simulations at once
 N_STARTS = 24  # draws from which the exact posterior is looked for
 # Draws among which `answer` looks, from how many it descends, and effective draws that it wants.
 N_LOOKED, N_NEAR, FEWEST = 64, 4, 20.0
+N_LAYERS = 5  # of the vector field of flow matching
 N_ATTEMPTS = 100  # at drawing as many samples as were asked for
 N_DIRECTIONS = 4000  # simulations from which the directions are taken
 # Directions of the response in which the signal's mean square is below this part of the noise's at
@@ -99,7 +103,8 @@ class Refined:
 class Amortised:
     """A trained posterior over theta (9,), given a response (n_times,) in mV and its noise factor.
 
-    networks : one of sbi's `ZukoFlow` or several, whose densities are averaged (an ensemble)
+    networks : of sbi's `ZukoFlow` or `FlowMatchingEstimator`, one or several, whose densities are
+        averaged (an ensemble)
     projection : (n_times, n_scores), from a response to scores with noise N(0, factor)
     reference : the `ceiling.Reference` of the model, with the noise of factor 1
     config : JSON from which the networks are rebuilt
@@ -114,15 +119,22 @@ class Amortised:
 
     def sample(self, observed, noise_factor, n_samples, *, seed):
         """Draw (n_samples, 9) parameters in physical units for one observation (n_times,)."""
-        (points,), _ = self.draw(_one(observed), noise_factor, n_samples, seed=seed)
+        (points,) = self.draw_points(_one(observed), noise_factor, n_samples, seed=seed)
         return self.parameters(points, np.random.default_rng(seed))
 
     def draw(self, observations, noise_factor, n_samples, *, seed):
+        """What `draw_points` draws, and the flow's log density (n, n_samples) of these draws.
+
+        Up to what draws weigh that the prior's ranges do not allow.
+        """
+        points = self.draw_points(observations, noise_factor, n_samples, seed=seed)
+        return points, self.log_prob(points, observations, noise_factor)
+
+    def draw_points(self, observations, noise_factor, n_samples, *, seed):
         """Draw coordinates (n, n_samples, 8) for observations (n, n_times).
 
         noise_factor : one for all, or (n,)
-        Draws that the prior's ranges do not allow are replaced by others. Returns the flow's log
-        density (n, n_samples) of the draws as well, up to what such draws weigh.
+        Draws that the prior's ranges do not allow are replaced by others.
         Raises ValueError where the flow hardly draws any others.
         """
         if n_samples < 1 or n_samples != int(n_samples):
@@ -152,9 +164,8 @@ class Amortised:
                         f"observations: after {N_ATTEMPTS} attempts some draws are impossible "
                         f"under the prior; the response is unlike all that the network has seen"
                     )
-                parts.append((points, self._log_prob(points.transpose(0, 1), part).T))
-        points, log_q = (torch.cat(arrays).double().numpy() for arrays in zip(*parts, strict=True))
-        return points, log_q
+                parts.append(points)
+        return torch.cat(parts).double().numpy()
 
     def log_prob(self, points, observations, noise_factor):
         """Log density (n, S) of coordinates (n, S, 8) for observations (n, n_times)."""
@@ -164,6 +175,22 @@ class Amortised:
             pairs = zip(points.split(rows), x.split(rows), strict=True)
             parts = [self._log_prob(part.transpose(0, 1), given).T for part, given in pairs]
         return torch.cat(parts).double().numpy()
+
+    def base(self, points, observations, noise_factor):
+        """Where the flow has coordinates (n, 8) in its base, (n, 8): N(0, I) if it is right.
+
+        Of the first network where there are several; observations : (n, n_times)
+        """
+        x = self._inputs(observations, noise_factor)
+        with _isolated(0), torch.no_grad():
+            flow = _given(self.networks[0], x)
+            return flow.transform(torch.from_numpy(points).float()).double().numpy()
+
+    def features(self, observations, noise_factor):
+        """What the first network's embedding starts from, standardised: (n, n_scores + 1)."""
+        embedding = self.networks[0].embedding_net
+        squeezed = embedding.squeeze(self._inputs(observations, noise_factor))
+        return ((squeezed - embedding.mean) / embedding.std).double().numpy()
 
     def parameters(self, points, rng):
         """Parameters (n, 9) at coordinates (n, 8), with C drawn given the products."""
@@ -217,7 +244,7 @@ class Amortised:
         The flow's draws take the place of the bank from which `ceiling.Reference` starts; n, most :
         see there.
         """
-        (starts,), _ = self.draw(_one(observed), noise_factor, N_STARTS, seed=seed)
+        (starts,) = self.draw_points(_one(observed), noise_factor, N_STARTS, seed=seed)
         reference, rng = self.reference.at(noise_factor), np.random.default_rng(seed)
         return reference.posterior(observed, n, rng, most=most, starts=starts)
 
@@ -230,7 +257,8 @@ class Amortised:
         with an efficiency of 0.
         """
         reference, rng = self.reference.at(noise_factor), np.random.default_rng(seed)
-        (points,), _ = self.draw(_one(observed), noise_factor, max(n, N_LOOKED), seed=seed)
+        n_looked = max(n, N_LOOKED)
+        (points,) = self.draw_points(_one(observed), noise_factor, n_looked, seed=seed)
         likely = np.argsort(-np.nan_to_num(reference.log_density(points, observed), nan=-np.inf))
         found = reference.posterior_near(observed, n, rng, points[likely[:N_NEAR]])
         if found.ess >= FEWEST:
@@ -325,6 +353,7 @@ def train(
     affine=2,
     splines=3,
     bins=8,
+    flow="spline",
 ):
     """Train an `Amortised` posterior on n_simulations draws of the prior.
 
@@ -334,6 +363,9 @@ def train(
         a cosine; the weights with the lowest loss on simulations apart are kept
     width, n_blocks : of the residual network; hidden : width of the two layers in each transform of
         the flow; affine, splines : how many of each; bins : of the splines
+    flow : "spline", trained by maximum likelihood (NPE), or "matching": a vector field that carries
+        noise into draws, trained by flow matching (FMPE), a network of width and `N_LAYERS`; it has
+        no use for affine, splines and bins, and takes its last weights
     Raises ValueError for options that cannot be; simulations that diverge are left out and counted
     in the config.
     """
@@ -342,6 +374,8 @@ def train(
     low, high = map(float, noise_factors)
     if not 0 < low < high < np.inf:
         raise ValueError(f"noise_factors: got {noise_factors}, expected 0 < lowest < highest")
+    if flow not in TRAINERS:
+        raise ValueError(f"flow: got {flow!r}, expected one of {', '.join(TRAINERS)}")
     n_validation = min(N_VALIDATION, max(int(n_simulations) // 10, 20))
     projection = principal_directions(reference, low)
 
@@ -369,12 +403,13 @@ def train(
         "affine": affine,
         "splines": splines,
         "bins": bins,
+        "flow": flow,
         "n_diverged": int(n_simulations) - len(z),
     }
     with _isolated(seed):
         network = _build(config)
         network.embedding_net.standardise(observe(scores))
-        trainer = _Annealed(
+        trainer = TRAINERS[flow](
             density_estimator=lambda theta, x: network,
             tracker=_NoTracker(),
             show_progress_bars=False,
@@ -451,7 +486,12 @@ def _one(observed):
 
 
 def _given(network, x):
-    """The flow of a `ZukoFlow` given inputs x: a distribution over coordinates (8,)."""
+    """The flow of a network given inputs x: a distribution over coordinates (8,)."""
+    if isinstance(network, FlowMatchingEstimator):
+        ends = network.t_min, network.t_max
+        base = network.mean_base, network.std_base
+        ode = ZukoNeuralODE(network.ode_fn, network, *base, network.condition_shape, *ends)
+        return ode.get_distribution(x)
     return network.net(network.embedding_net(x))
 
 
@@ -459,19 +499,34 @@ def _build(config):
     """An untrained network."""
     n_out = config["hidden"]
     embedding = Embedding(config["n_scores"], config["width"], config["n_blocks"], n_out)
+    shapes = torch.Size([N_COORDINATES]), torch.Size([config["n_scores"] + 1])
+    if config.get("flow") == "matching":  # what was stored before there was a choice does not say
+        sizes = {"time_emb_dim": 32, "hidden_features": config["width"], "num_layers": N_LAYERS}
+        field = VectorFieldMLP(N_COORDINATES, n_out, time_emb_type="sinusoidal", **sizes)
+        return FlowMatchingEstimator(field, *shapes, embedding)
     options = {"hidden_features": [config["hidden"]] * 2}
     affine = zuko.flows.MAF(N_COORDINATES, n_out, transforms=config["affine"], **options)
     options |= {"transforms": config["splines"], "bins": config["bins"]}
     spline = zuko.flows.NSF(N_COORDINATES, n_out, **options)
     flow = zuko.lazy.Flow([*affine.transform.transforms, *spline.transform.transforms], spline.base)
-    condition = torch.Size([config["n_scores"] + 1])
-    return ZukoFlow(flow, embedding, torch.Size([N_COORDINATES]), condition)
+    return ZukoFlow(flow, embedding, *shapes)
 
 
-class _Annealed(_Trainer):
-    """sbi's NPE with new noise in every batch and a learning rate that falls like a cosine."""
+class _Annealed(_Split):
+    """In a trainer of sbi's: new noise in every batch, a learning rate that falls like a cosine."""
 
     def _train_epoch(self, *arguments):
         rate = self.peak * 0.5 * (1.0 + np.cos(np.pi * self.epoch / self.n_epochs))
         self.optimizer.param_groups[0]["lr"] = rate
         return super()._train_epoch(*arguments)
+
+
+class _AnnealedNPE(_Annealed, NPE):
+    pass
+
+
+class _AnnealedFMPE(_Annealed, FMPE):
+    pass
+
+
+TRAINERS = {"spline": _AnnealedNPE, "matching": _AnnealedFMPE}  # by kind of flow

@@ -3,8 +3,8 @@ r"""Which experiment would say more? Expected information of designs, from the F
 In the logarithms x of `IDENTIFIABLE_NAMES` the prior is about normal with covariance P. A response
 with derivatives J, whitened by its noise, leaves about the posterior covariance (P^-1 + J'J)^-1:
 the linear model that is tangent at one parameter vector. Averaged over the prior, the expected gain
-is E[log det(I + P J'J)] / 2 nats. No inference is run, so that hundreds of designs can be compared;
-the chapter on the ceiling shows how near this comes to the exact posterior.
+is E[log det(I + P J'J)] / 2 nats. No inference is run, so that hundreds of designs can be compared.
+For a few of them `confirm` runs it, with a network and with the exact posterior.
 """
 
 from dataclasses import dataclass
@@ -13,16 +13,25 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import newton
 
-from jrlib import eeg, sensitivity
+from jrlib import amortised, eeg, metrics, sensitivity
+from jrlib.ceiling import Reference
 from jrlib.data import decimation
 from jrlib.dynamics import equilibria, jacobian
 from jrlib.model import simulate
-from jrlib.parameters import IDENTIFIABLE_NAMES, Prior, get_convention, identifiable
+from jrlib.parameters import (
+    IDENTIFIABLE_NAMES,
+    QUANTITY_NAMES,
+    Prior,
+    get_convention,
+    identifiable,
+    quantities,
+)
 from jrlib.protocol import Protocol, averaging_covariance, simulate_erp
 from jrlib.reference import Likelihood
-from jrlib.results import Result, check_tier
-from jrlib.study import CONVENTIONS
+from jrlib.results import Result, check_tier, command_line
+from jrlib.study import CONVENTIONS, SEED
 
+NAME, CONFIRMED = "design", "design-confirmed"  # of the results in the store
 SAMPLING_RATE = 250.0  # Hz
 GAIN_SD = 1.0  # of the logarithm of an unknown gain: a factor of e up or down
 BACKGROUND = 300.0  # 1/s, at which five of six columns of the prior are still at rest
@@ -82,6 +91,39 @@ SIZES = {
     "smoke": Size(3, ("as in the study", ONGOING), (1e4,)),
     "fast": Size(10),
     "paper": Size(60),
+}
+# Of `confirm`: the study's design, the two that promise the most of a minute and one that promises
+# little.
+SIZES_CONFIRMED = {
+    "smoke": {
+        "designs": ("as in the study",),
+        "n_simulations": 200,
+        "passes": 2,
+        "n_test": 20,
+        "n_answered": 2,
+        "n_draws": 50,
+    },
+    "fast": {
+        "designs": ("as in the study", "four times as strong"),
+        "n_simulations": 2000,
+        "passes": 10,
+        "n_test": 100,
+        "n_answered": 5,
+        "n_draws": 100,
+    },
+    "paper": {
+        "designs": (
+            "as in the study",
+            "background of 300/s",
+            "four times as strong",
+            "pulse of 5 ms",
+        ),
+        "n_simulations": 30_000,
+        "passes": 50,
+        "n_test": 500,
+        "n_answered": 60,
+        "n_draws": 300,
+    },
 }
 
 
@@ -260,3 +302,71 @@ def grid(tier, seed):
         for convention in CONVENTIONS
         for design in size.designs
     ]
+
+
+def confirm(
+    convention, design, noise_factor, n_simulations, passes, n_test, n_answered, n_draws, seed
+):
+    """What inference learns from a design, in white noise with a known gain.
+
+    design : name in `DESIGNS`; noise_factor : above 0
+    n_simulations, passes : of the training of an `Amortised` posterior, for noise factors from half
+        to twice the one given
+    n_test : draws of the prior whose responses the network answers; the first of them are those of
+        `cell`. n_answered : those among them whose answer the likelihood corrects, by n_draws
+
+    Returns a `Result` with the tables
+        scores : `metrics.score` of the network's posterior means
+        log_q : draw, and the network's log density of the truth in the coordinates of `Reference`.
+            Its mean is the expected information, up to a constant of the prior and to what the
+            network falls short.
+        answers : draw; efficiency, 0 where nothing was found; and nats, by how much half the log
+            determinant of the covariance of the logarithms of `IDENTIFIABLE_NAMES` is below the
+            prior's, which `cell` takes from the linear model
+    """
+    known = likelihood(Protocol(**DESIGNS[design]), convention, 1.0)
+    reference = Reference(known)
+    model = amortised.train(
+        reference,
+        n_simulations,
+        seed=seed,
+        epochs=passes,
+        noise_factors=(noise_factor / 2.0, 2.0 * noise_factor),
+    )
+    theta = Prior().sample(n_test, np.random.default_rng(seed))
+    rng = np.random.default_rng([seed, 1])
+    silence = np.zeros(len(known.covariance))
+    noise = rng.multivariate_normal(silence, noise_factor * known.covariance, size=n_test)
+    observed = known.respond(theta) + noise
+    means = model.mean(observed, noise_factor, seed=seed)
+    scores = metrics.score(quantities(theta), means, QUANTITY_NAMES, scale=Prior().quantity_std)
+    log_q = model.log_prob(reference.points(theta)[:, np.newaxis], observed, noise_factor)[:, 0]
+    before, rows = np.linalg.slogdet(prior_covariance())[1], []
+    for draw in range(n_answered):
+        found = model.answer(observed[draw], noise_factor, n_draws, seed=seed + draw)
+        logs = np.log(identifiable(found.theta))
+        left = np.linalg.slogdet(np.cov(logs.T, aweights=found.weights))[1]
+        nats = 0.5 * (before - left) if found.efficiency > 0 else np.nan
+        rows.append((draw, round(found.efficiency, 4), nats))
+    return Result(
+        {
+            "scores": scores.round(6),
+            "log_q": pd.DataFrame({"draw": np.arange(n_test), "log_q": log_q}),
+            "answers": pd.DataFrame(rows, columns=["draw", "efficiency", "nats"]),
+        }
+    )
+
+
+def confirm_grid(tier, seed):
+    """The configurations of `confirm` at a tier; ValueError for an unknown one."""
+    check_tier(tier)
+    size = dict(SIZES_CONFIRMED[tier])
+    shared = {"convention": "CLASSIC", "noise_factor": 1e4, "seed": seed}
+    return [{"design": design, **shared, **size} for design in size.pop("designs")]
+
+
+if __name__ == "__main__":
+    from jrlib.design import cell, confirm  # so that results are made by jrlib.design
+
+    command_line(NAME, cell, grid, SEED)
+    command_line(CONFIRMED, confirm, confirm_grid, SEED)

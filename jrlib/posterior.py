@@ -467,8 +467,8 @@ def _isolated(seed):
             torch.set_num_threads(threads)
 
 
-class _Trainer(NPE):
-    """sbi's NPE with our own split: `shown` to train on, `held_out` for validation."""
+class _Split:
+    """Our own split in a trainer of sbi's: `shown` to train on, `held_out` for validation."""
 
     def get_dataloaders(self, starting_round=0, training_batch_size=200, *args, **kwargs):
         n = len(self.shown)
@@ -484,6 +484,10 @@ class _Trainer(NPE):
             ),
             DataLoader(self.held_out, batch_size=len(self.held_out)),
         )
+
+
+class _Trainer(_Split, NPE):
+    """sbi's NPE with our own split."""
 
 
 class _Simulations(torch.utils.data.Dataset):

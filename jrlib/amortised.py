@@ -410,7 +410,8 @@ def train(
         network = _build(config)
         network.embedding_net.standardise(observe(scores))
         trainer = TRAINERS[flow](
-            density_estimator=lambda theta, x: network,
+            None,  # the prior, of which training has no need
+            lambda theta, x: network,
             tracker=_NoTracker(),
             show_progress_bars=False,
         )

@@ -30,6 +30,12 @@ def trained(reference):
     return amortised.train(reference, 3000, seed=1, noise_factors=LEVELS, **SMALL)
 
 
+@pytest.fixture(scope="module")
+def matched(reference):
+    """The same by flow matching."""
+    return amortised.train(reference, 1000, seed=1, noise_factors=LEVELS, flow="matching", **SMALL)
+
+
 def observe(dataset, noise_factor, seed):
     noise = torch.Generator().manual_seed(seed)
     return dataset.source(np.arange(len(dataset)), noise_factor, noise).double().numpy()
@@ -114,6 +120,37 @@ def test_weights_go_there_and_back_and_members_average(dataset, reference, train
     np.testing.assert_array_equal(log_q[2], log_q[3])
 
 
+@pytest.mark.parametrize("kind", ["trained", "matched"])
+def test_densities_are_those_of_the_base_carried_along(dataset, request, kind):
+    """log q = log N(base) + log |d base / d point|, the Jacobian by central differences."""
+    model, observed = request.getfixturevalue(kind), observe(dataset, 1e6, seed=18)[:1]
+    point, step = np.random.default_rng(19).standard_normal((1, 8)), 1e-2
+    moved = np.vstack([point + sign * step * np.eye(8) for sign in (1, -1)])
+    ends = model.base(moved, np.tile(observed, (16, 1)), 1e6)
+    jacobian = (ends[:8] - ends[8:]) / (2 * step)
+    (base,) = model.base(point, observed, 1e6)
+    expected = np.linalg.slogdet(jacobian)[1] - 0.5 * (base @ base + 8 * np.log(2 * np.pi))
+    assert model.log_prob(point[np.newaxis], observed, 1e6)[0, 0] == pytest.approx(
+        expected, abs=0.05
+    )
+
+
+def test_flow_matching_learns_and_goes_to_disk_and_back(dataset, reference, matched):
+    losses = matched.history.validation_loss
+    assert losses.iloc[-1] < losses.iloc[0]
+    observed = observe(dataset, 1e5, seed=20)
+    again = amortised.Amortised.from_state(*matched.state(), reference)
+    means = matched.mean(observed, 1e5, seed=21)
+    np.testing.assert_array_equal(again.mean(observed, 1e5, seed=21), means)
+    # b_i is what a response says most about.
+    assert np.corrcoef(means[:, 3], dataset.theta[:, 3])[0, 1] > 0.3
+    drawn = matched.draw_points(observed, 1e5, 20, seed=22)
+    values = quantities(matched.parameters(drawn.reshape(-1, 8), np.random.default_rng(23)))
+    values = values.reshape(len(observed), 20, 13)
+    error = (values.mean(axis=1) - means) / values.std(axis=1)
+    np.testing.assert_allclose(error.mean(axis=0), 0, atol=0.2)
+
+
 def test_bad_input_is_named(dataset, reference, trained):
     observed = observe(dataset, 1e6, seed=14)
     with pytest.raises(ValueError, match=r"observations: got shape \(1, 10\)"):
@@ -128,5 +165,7 @@ def test_bad_input_is_named(dataset, reference, trained):
         trained.sample(observed[0], 1e6, 0, seed=0)
     with pytest.raises(ValueError, match="n_simulations: got 10"):
         amortised.train(reference, 10, seed=0)
+    with pytest.raises(ValueError, match="flow: got 'score', expected one of spline, matching"):
+        amortised.train(reference, 1000, seed=0, flow="score")
     with pytest.raises(ValueError, match="noise_factors: got"):
         amortised.train(reference, 1000, seed=0, noise_factors=(2.0, 1.0))

@@ -127,3 +127,18 @@ def test_the_table_of_a_cell():
     assert (table[list(design.IDENTIFIABLE_NAMES)] <= 1.0 + 1e-9).all(axis=None)
     with pytest.raises(ValueError, match="tier"):
         design.grid("huge", 0)
+
+
+def test_inference_confirms_the_linear_model_where_little_is_left_open():
+    """Exact posteriors keep as much information as the tangent linear model promises."""
+    n, factor = 3, 1e4
+    found = design.confirm("CLASSIC", "as in the study", factor, 300, 3, 20, n, 200, seed=0)
+    table = design.cell("CLASSIC", "as in the study", [factor], n, 0).tables["draws"]
+    promised = table[table.setting == "white noise"].nats
+    nats = found.tables["answers"].nats
+    assert (found.tables["answers"].efficiency > 0.3).all()
+    np.testing.assert_allclose(nats, promised, atol=1.0)
+    assert list(found.tables["log_q"].draw) == list(range(20))
+    assert set(found.tables["scores"].parameter) >= set(design.IDENTIFIABLE_NAMES)
+    with pytest.raises(ValueError, match="tier"):
+        design.confirm_grid("huge", 0)

@@ -1,0 +1,44 @@
+"""The local test: chance levels for a posterior that is right, small p for one too wide."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from jrlib import calibration, comparison, local
+from jrlib.ceiling import Reference
+from jrlib.reference import Likelihood
+
+
+class Right:
+    """Stands for a trained flow: the truth is anywhere in its base, whatever the response."""
+
+    def __init__(self):
+        test = comparison.test_set("CLASSIC", 60, "standard")
+        self.reference = Reference(Likelihood.of(test, 1.0))
+
+    def base(self, points, observations, noise_factor):
+        assert points.shape == (len(observations), 8)
+        return np.random.default_rng(1).standard_normal(points.shape)
+
+    def features(self, observations, noise_factor):
+        return observations[:, 60:80] / observations[:, 60:80].std()
+
+
+def test_what_is_right_passes_and_what_is_too_wide_is_noticed(monkeypatch):
+    monkeypatch.setattr(calibration, "reload", lambda config, result: Right())
+    monkeypatch.setattr(local, "WIDENED", (1.0, 2.0))
+    trained = {"CLASSIC": ({"n_test": 60}, SimpleNamespace())}
+    found = local.cell("CLASSIC", 1e4, 0, 3, 1000, 8, 20, trained=trained)
+    p = found.tables["judged"].groupby("widened").p
+    assert (p.size() == 20).all()
+    assert p.median()[1.0] > 0.1
+    assert p.median()[2.0] == 0.0
+
+
+def test_the_grid():
+    configs = local.grid("paper", 1)
+    assert {config["convention"] for config in configs} == {"RELEASED", "CLASSIC"}
+    assert all(config["n_simulations"] == 300_000 for config in configs)
+    with pytest.raises(ValueError, match="tier"):
+        local.grid("huge", 1)

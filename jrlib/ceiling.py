@@ -75,7 +75,7 @@ SIZES = {
         # 300 for the ranks of the truth, at the noise of the study.
         | {("standard", "CLASSIC", 1.0): 300}
         | {("standard", "CLASSIC", factor): 200 for factor in (1e2, 1e4, 1e6)}
-        | {("uniform", "CLASSIC", 1.0): 200},
+        | {("uniform", "CLASSIC", 1.0): 60},
         1000,
     ),
 }

@@ -92,8 +92,7 @@ SIZES = {
     "fast": Size(10),
     "paper": Size(60),
 }
-# Of `confirm`: the study's design, the two that promise the most of a minute and one that promises
-# little.
+# Of `confirm`: the study's design, and two of a minute that promise more.
 SIZES_CONFIRMED = {
     "smoke": {
         "designs": ("as in the study",),
@@ -112,12 +111,7 @@ SIZES_CONFIRMED = {
         "n_draws": 100,
     },
     "paper": {
-        "designs": (
-            "as in the study",
-            "background of 300/s",
-            "four times as strong",
-            "pulse of 5 ms",
-        ),
+        "designs": ("as in the study", "background of 300/s", "four times as strong"),
         "n_simulations": 30_000,
         "passes": 50,
         "n_test": 500,

@@ -92,7 +92,7 @@ SIZES = {
     "fast": Size(10),
     "paper": Size(60),
 }
-# Of `confirm`: the study's design, and two of a minute that promise more.
+# Of `confirm`: the study's design, and the two of a minute that promise the most.
 SIZES_CONFIRMED = {
     "smoke": {
         "designs": ("as in the study",),
@@ -111,7 +111,7 @@ SIZES_CONFIRMED = {
         "n_draws": 100,
     },
     "paper": {
-        "designs": ("as in the study", "background of 300/s", "four times as strong"),
+        "designs": ("as in the study", "four times as strong", "pulse of 300 ms"),
         "n_simulations": 30_000,
         "passes": 50,
         "n_test": 500,

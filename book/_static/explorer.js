@@ -618,7 +618,7 @@ document.addEventListener("DOMContentLoaded", () => {
       rect.setAttribute("fill", `rgb(${color((2 * (i + 0.5)) / all.length - 1)})`);
     });
     [limit, 0, -limit].forEach((value, i) => (scalpPanel.marks[i].textContent = format(value, 2)));
-    const value = `${format(data.scalp.gain[strongest] * amplitude, 2)} µV`;
+    const value = `${format(data.scalp.gain[strongest] * amplitude, 3)} µV`;
     const name = data.scalp.names[strongest];
     scalpPanel.told.textContent = `strongest, ${name}: ${value}`;
     set(scalpPanel.image, {

@@ -327,7 +327,7 @@ def _transformer_best(evidence, convention):
         terms = {(this, lowest): 1.0, (this, highest): -1.0}
         terms |= {(rival, lowest): -1.0, (rival, highest): 1.0}
         has = evidence.contrast(convention, {(rival, lowest): 1.0})[1] > TO_LOSE
-        name = f"loss from noise factor {lowest:g} to {highest:g}, {this} minus "
+        name = f"loss from noise factor {lowest:,.10g} to {highest:,.10g}, {this} minus "
         name += METHODS[rival].label + ("" if has else " (which has nothing to lose)")
         criterion = {"below": 0.0} if has else {}
         findings.append(Finding(name, *evidence.contrast(convention, terms), **criterion))
@@ -348,7 +348,7 @@ def _bi_above(evidence, convention):
         findings.append(Finding(name, *rows.min(), above=HIGH))
         if highest > HIGHEST:
             (row,) = evidence.correlations(convention, highest, [method], "b_i").to_numpy()
-            beyond.append(Finding(f"b_i, {label}, noise factor {highest:g}", *row))
+            beyond.append(Finding(f"b_i, {label}, noise factor {highest:,.10g}", *row))
     return findings + beyond
 
 
@@ -360,7 +360,9 @@ def _lstm_worst(evidence, convention):
             for rival in NETWORKS
             if rival != "VanillaLSTM"
         ]
-        name = f"mean correlation, vanilla LSTM minus the closest network, noise factor {factor:g}"
+        name = (
+            f"mean correlation, vanilla LSTM minus the closest network, noise factor {factor:,.10g}"
+        )
         criterion = {"below": 0.0} if factor <= HIGHEST else {}
         findings.append(Finding(name, *np.max(differences, axis=0), **criterion))
     return findings

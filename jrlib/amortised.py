@@ -523,11 +523,11 @@ class _Annealed(_Split):
 
 
 class _AnnealedNPE(_Annealed, NPE):
-    pass
+    """By maximum likelihood."""
 
 
 class _AnnealedFMPE(_Annealed, FMPE):
-    pass
+    """By flow matching."""
 
 
 TRAINERS = {"spline": _AnnealedNPE, "matching": _AnnealedFMPE}  # by kind of flow

@@ -77,8 +77,12 @@ class Embedding(nn.Module):
         squeezed = self.squeeze(x)
         self.mean[:], self.std[:] = squeezed.mean(dim=0), squeezed.std(dim=0).clamp(min=1e-6)
 
+    def features(self, x):
+        """The same, standardised: what the network starts from."""
+        return (self.squeeze(x) - self.mean) / self.std
+
     def forward(self, x):
-        h = self.first((self.squeeze(x) - self.mean) / self.std)
+        h = self.first(self.features(x))
         for block in self.blocks:
             h = h + block(h)
         return self.last(h)
@@ -188,9 +192,8 @@ class Amortised:
 
     def features(self, observations, noise_factor):
         """What the first network's embedding starts from, standardised: (n, n_scores + 1)."""
-        embedding = self.networks[0].embedding_net
-        squeezed = embedding.squeeze(self._inputs(observations, noise_factor))
-        return ((squeezed - embedding.mean) / embedding.std).double().numpy()
+        x = self._inputs(observations, noise_factor)
+        return self.networks[0].embedding_net.features(x).double().numpy()
 
     def parameters(self, points, rng):
         """Parameters (n, 9) at coordinates (n, 8), with C drawn given the products."""

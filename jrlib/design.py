@@ -318,8 +318,7 @@ def confirm(
             determinant of the covariance of the logarithms of `IDENTIFIABLE_NAMES` is below the
             prior's, which `cell` takes from the linear model
     """
-    known = likelihood(Protocol(**DESIGNS[design]), convention, 1.0)
-    reference = Reference(known)
+    reference = Reference(likelihood(Protocol(**DESIGNS[design]), convention, 1.0))
     model = amortised.train(
         reference,
         n_simulations,
@@ -328,10 +327,8 @@ def confirm(
         noise_factors=(noise_factor / 2.0, 2.0 * noise_factor),
     )
     theta = Prior().sample(n_test, np.random.default_rng(seed))
-    rng = np.random.default_rng([seed, 1])
-    silence = np.zeros(len(known.covariance))
-    noise = rng.multivariate_normal(silence, noise_factor * known.covariance, size=n_test)
-    observed = known.respond(theta) + noise
+    noisy = reference.at(noise_factor).likelihood
+    observed = noisy.observe(theta, np.random.default_rng([seed, 1]))
     means = model.mean(observed, noise_factor, seed=seed)
     scores = metrics.score(quantities(theta), means, QUANTITY_NAMES, scale=Prior().quantity_std)
     log_q = model.log_prob(reference.points(theta)[:, np.newaxis], observed, noise_factor)[:, 0]

@@ -60,11 +60,8 @@ def cell(
     config, result = trained[convention]
     model = calibration.reload(config, result)
     reference, rng = model.reference.at(noise_factor), np.random.default_rng([seed, n_learnt])
-    likelihood = reference.likelihood
     theta = Prior().sample(n_learnt, rng)
-    silence = np.zeros(len(likelihood.covariance))
-    noise = rng.multivariate_normal(silence, likelihood.covariance, size=n_learnt)
-    learnt = likelihood.respond(theta) + noise
+    learnt = reference.likelihood.observe(theta, rng)
     test = test_set(convention, config["n_test"], "standard")
     judged = observations(test, noise_factor, seed=TEST)[:n_judged].astype(float)
     base = _tensor(model.base(reference.points(theta), learnt, noise_factor))

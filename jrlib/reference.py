@@ -94,6 +94,11 @@ class Likelihood:
             check_theta(theta), self.protocol, self.convention, reduce=self.filtering
         )
 
+    def observe(self, theta, rng):
+        """The output (n, n_times), mV, for theta (n, 9) with noise by the numpy Generator `rng`."""
+        silence = np.zeros(len(self.covariance))
+        return self.respond(theta) + rng.multivariate_normal(silence, self.covariance, len(theta))
+
     def whiten(self, outputs):
         """Coordinates (..., rank) of outputs (..., n_times) in which the noise is N(0, I)."""
         outputs = np.asarray(outputs, dtype=float)

@@ -83,6 +83,7 @@ def cell(
                 num_trials_null=n_chance,
                 trained_clfs_null=chance,
                 seed=seed,
+                classifier_kwargs={"random_state": seed},  # which sbi's seed does not reach
             )
             tested.train_on_observed_data(verbosity=0)
             if chance is None:

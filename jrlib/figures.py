@@ -141,7 +141,10 @@ def table(frame, name, caption, formats=None, data=None):
     stays = "position: sticky; left: 0; background: var(--pst-color-background, Canvas)"
     body = re.sub(r"(<tr[^>]*>\s*<t[hd])>", rf'\1 style="{stays}">', body)
     head = body.index(">") + 1
-    caption = f'<div style="position: sticky; left: 0; max-width: min(88vw, 99cqi)">{caption}</div>'
+    # As wide as what is seen of the page; the margin keeps that from stretching a narrow table.
+    width = "min(88vw, 99cqi)"
+    stays = f"position: sticky; left: 0; width: {width}; margin-right: calc(-1 * {width})"
+    caption = f'<div style="{stays}">{caption}</div>'
     if data is None:
         data = frame.map(lambda cell: drawn.plain(cell) if isinstance(cell, str) else cell)
         data = data.rename(columns=drawn.plain)

@@ -27,11 +27,29 @@ N_FEATURES = 32  # leading directions of the response that the classifiers see
 N_EVALUATED = 2000  # draws of the base at which a classifier is asked
 # A network whose posterior is so many times too wide is judged as well: can the test tell?
 WIDENED = (1.0, 1.1, 1.25)
-# Simulations to learn from, classifiers for chance, responses that are judged.
+# Simulations to learn from, classifiers for chance and of the network, responses that are judged.
 SIZES = {
-    "smoke": {"n_learnt": 200, "n_chance": 2, "n_judged": 3, "noise_factors": [1e6]},
-    "fast": {"n_learnt": 1000, "n_chance": 5, "n_judged": 20, "noise_factors": [1e4]},
-    "paper": {"n_learnt": 10_000, "n_chance": 40, "n_judged": 200, "noise_factors": [1.0, 1e4]},
+    "smoke": {
+        "n_learnt": 200,
+        "n_chance": 2,
+        "n_classifiers": 2,
+        "n_judged": 3,
+        "noise_factors": [1e6],
+    },
+    "fast": {
+        "n_learnt": 1000,
+        "n_chance": 5,
+        "n_classifiers": 2,
+        "n_judged": 20,
+        "noise_factors": [1e4],
+    },
+    "paper": {
+        "n_learnt": 10_000,
+        "n_chance": 40,
+        "n_classifiers": 10,
+        "n_judged": 200,
+        "noise_factors": [1.0, 1e4],
+    },
 }
 
 
@@ -42,6 +60,7 @@ def cell(
     seed,
     n_learnt,
     n_chance,
+    n_classifiers,
     n_judged,
     *,
     trained,
@@ -50,12 +69,15 @@ def cell(
 
     convention : name of a `Convention`; noise_factor : of what the network answers
     n_simulations, seed : of the training; n_learnt : simulations for the classifier
-    n_chance : classifiers of the chance distribution; n_judged : first test simulations
+    n_chance : classifiers of the chance distribution; n_classifiers : of the network itself
+    n_judged : first test simulations
     trained : from `calibration.trainings`, the training itself
 
-    Returns a `Result` with the table "judged": widened (of `WIDENED`), number of the test
-    simulation, statistic (mean square of the classifier's excess over 0.5) and p, the part of the
-    chance classifiers whose statistic is larger.
+    Returns a `Result` with the table "judged": widened (of `WIDENED`), classifier, number of the
+    test simulation, statistic (mean square of the classifier's excess over 0.5) and p, the part of
+    the chance classifiers whose statistic is larger. All of them differ in their initial weights
+    and in the draws of the base; one gives its verdict on all test simulations alike, so that a
+    verdict is worth as much as it is repeated by others.
     """
     config, result = trained[convention]
     model = calibration.reload(config, result)
@@ -69,30 +91,47 @@ def cell(
         _tensor(model.features(responses, noise_factor)[:, :N_FEATURES])
         for responses in (learnt, judged)
     )
+    asked = asked.split(1)
     normal = MultivariateNormal(torch.zeros(N_COORDINATES), torch.eye(N_COORDINATES))
-    rows, chance = [], None
-    for widened in WIDENED:
-        with _isolated(seed):
-            tested = LC2ST_NF(
-                prior_samples=base / widened,
-                xs=seen,
-                posterior_samples=normal.sample((n_learnt,)),
-                flow_inverse_transform=lambda points, _: points,  # they are in the base already
-                flow_base_dist=normal,
-                num_eval=N_EVALUATED,
-                num_trials_null=n_chance,
-                trained_clfs_null=chance,
-                seed=seed,
-                classifier_kwargs={"random_state": seed},  # which sbi's seed does not reach
-            )
-            tested.train_on_observed_data(verbosity=0)
-            if chance is None:
-                tested.train_under_null_hypothesis(verbosity=0)
-                chance = tested.trained_clfs_null
-            for number, x in enumerate(asked.split(1)):
-                statistic = float(tested.get_statistic_on_observed_data(x))
-                rows.append((widened, number, statistic, float(tested.p_value(x))))
-    return Result({"judged": pd.DataFrame(rows, columns=["widened", "number", "statistic", "p"])})
+
+    def untrained(points, number):
+        """The test of points (n_learnt, 8) in the base, by classifier `number`."""
+        return LC2ST_NF(
+            prior_samples=points,
+            xs=seen,
+            posterior_samples=normal.sample((n_learnt,)),
+            flow_inverse_transform=lambda points, _: points,  # they are in the base already
+            flow_base_dist=normal,
+            num_eval=N_EVALUATED,
+            num_trials_null=1,
+            # sbi's own seed does not reach its classifiers; with one number all would begin alike.
+            classifier_kwargs={"random_state": number},
+        )
+
+    chance, rows = [], []
+    with _isolated(seed):
+        for number in range(n_chance):
+            null = untrained(base, number)
+            null.train_under_null_hypothesis(verbosity=0)
+            found = [null.get_statistics_under_null_hypothesis(x, verbosity=0) for x in asked]
+            chance.append([each.scores.item() for each in found])
+        for widened in WIDENED:
+            for number in range(n_classifiers):
+                tested = untrained(base / widened, n_chance + number)
+                tested.train_on_observed_data(verbosity=0)
+                statistics = [float(tested.get_statistic_on_observed_data(x)) for x in asked]
+                rows.append(
+                    pd.DataFrame(
+                        {
+                            "widened": widened,
+                            "classifier": number,
+                            "number": range(n_judged),
+                            "statistic": statistics,
+                            "p": np.mean(np.array(chance) > statistics, axis=0),
+                        }
+                    )
+                )
+    return Result({"judged": pd.concat(rows, ignore_index=True)})
 
 
 def grid(tier, seed):

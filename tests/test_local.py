@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from jrlib import calibration, comparison, local
@@ -29,9 +30,13 @@ def test_what_is_right_passes_and_what_is_too_wide_is_noticed(monkeypatch):
     monkeypatch.setattr(calibration, "reload", lambda config, result: Right())
     monkeypatch.setattr(local, "WIDENED", (1.0, 2.0))
     trained = {"CLASSIC": ({"n_test": 60}, SimpleNamespace())}
-    found = local.cell("CLASSIC", 1e4, 0, 3, 1000, 8, 20, trained=trained)
-    p = found.tables["judged"].groupby("widened").p
-    assert (p.size() == 20).all()
+    found = local.cell("CLASSIC", 1e4, 0, 3, 1000, 8, 3, 20, trained=trained)
+    judged = found.tables["judged"]
+    assert (judged.groupby(["widened", "classifier"]).size() == 20).all()
+    assert (judged.groupby(["widened", "number"]).statistic.nunique() == 3).all()
+    again = local.cell("CLASSIC", 1e4, 0, 3, 1000, 8, 3, 20, trained=trained).tables["judged"]
+    pd.testing.assert_frame_equal(again, judged, check_exact=True)
+    p = judged.groupby("widened").p
     assert p.median()[1.0] > 0.1
     assert p.median()[2.0] == 0.0
 

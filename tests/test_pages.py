@@ -18,6 +18,11 @@ from jrlib.protocol import averaging_covariance
 
 SCREENSHOTS = BOOK / "_build" / "screenshots"
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
+# Numbered formulas that do not fit.
+CUT_OFF = """[...document.querySelectorAll("div.math:has(.eqno)")]
+    .filter((each) => [each, ...each.querySelectorAll("mjx-container")]
+        .some((box) => box.scrollWidth > box.clientWidth + 1))
+    .map((each) => each.id)"""
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +77,7 @@ def test_page_in_the_browser(browser, name, theme):
                 problems.append(f"{label}: not in the {theme} theme")
             if page.evaluate("document.documentElement.scrollWidth") > size["width"] + 1:
                 problems.append(f"{label}: the page scrolls sideways")
+            problems += [f"{label}: {text} is cut off" for text in page.evaluate(CUT_OFF)]
             problems += [f"{label}: {line}" for line in violations(page)]
             problems += [
                 f"{label}: requests {url}" for url in page.requested if not url.startswith(own)

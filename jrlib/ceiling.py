@@ -74,7 +74,7 @@ SIZES = {
         {("standard", "RELEASED", factor): 20 for factor in (1.0, 1e2, 1e4, 1e6)}
         # 300 for the ranks of the truth, at the noise of the study.
         | {("standard", "CLASSIC", 1.0): 300}
-        | {("standard", "CLASSIC", factor): 80 for factor in (1e2, 1e4, 1e6)}
+        | {("standard", "CLASSIC", factor): 200 for factor in (1e2, 1e4, 1e6)}
         | {("uniform", "CLASSIC", 1.0): 60},
         1000,
     ),

@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import hashlib
 import json
+import os
 import shutil
 import time
 import uuid
@@ -121,7 +122,7 @@ class Store:
         missing = [i for i, result in enumerate(results) if result is None]
         given = given or {}
         jobs = (joblib.delayed(_compute)(i, name, function, configs[i], given) for i in missing)
-        with _dask_workers(dask):
+        with _dask_workers(dask), _lasting_memory():
             if dask is None and (n_jobs == 1 or len(missing) < 2):
                 computed = (job(*arguments) for job, arguments, _ in jobs)
             else:
@@ -215,6 +216,23 @@ def _dask_workers(address):
         raise ImportError("dask: needs the package distributed: pip install distributed") from error
     with Client(address) as client, joblib.parallel_config("dask", client=client):
         yield
+
+
+@contextlib.contextmanager
+def _lasting_memory():
+    """Processes started within it keep the memory that they free, unless the user says otherwise.
+
+    glibc (Linux) otherwise gives a network's memory back to the system in every batch and asks for
+    it again: LSTMs train 1.4 times as fast without.
+    """
+    names = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")
+    added = [name for name in names if name not in os.environ]
+    os.environ.update(dict.fromkeys(added, "4000000000"))
+    try:
+        yield
+    finally:
+        for name in added:
+            del os.environ[name]
 
 
 def _compute(i, name, function, config, given):

@@ -1,6 +1,7 @@
 """The store: exact matching, provenance, damage, and runs that are killed."""
 
 import json
+import os
 import subprocess
 import sys
 import textwrap
@@ -173,6 +174,21 @@ def test_side_by_side_gives_the_same_as_one_by_one(tmp_path):
     two = Store(tmp_path / "two", "fast").get_many("square", square, configs, n_jobs=2)
     for a, b in zip(one, two, strict=True):
         np.testing.assert_array_equal(a.arrays["weights"], b.arrays["weights"])
+
+
+def kept_memory(x):
+    return Result(values={"x": x, "kept": os.environ.get("MALLOC_TRIM_THRESHOLD_")})
+
+
+def test_processes_keep_the_memory_that_they_free(tmp_path, monkeypatch):
+    monkeypatch.delenv("MALLOC_TRIM_THRESHOLD_", raising=False)
+    found = Store(tmp_path, "smoke").get_many("kept", kept_memory, [{"x": 1}, {"x": 2}])
+    assert [result.values["kept"] for result in found] == ["4000000000"] * 2
+    assert "MALLOC_TRIM_THRESHOLD_" not in os.environ
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "7")
+    with results._lasting_memory():
+        assert os.environ["MALLOC_TRIM_THRESHOLD_"] == "7"
+    assert os.environ["MALLOC_TRIM_THRESHOLD_"] == "7"
 
 
 def test_the_manifest_lists_every_published_result_with_its_checksums(tmp_path):

@@ -51,6 +51,10 @@ class Evidence:
         return max(config["n_checked"] for config, _ in self.kept.values())
 
 
+def _percent(part):
+    return f"{100 * part:.0f} %"
+
+
 def _ceiling_reached(evidence, convention):
     parts, seed = evidence.parts, evidence.seeds[0]
     rows = parts[
@@ -85,7 +89,7 @@ def _calibrated(evidence, convention):
     ):
         inside, n = int(np.sum(levels <= NOMINAL)), len(levels)
         low, high = binomtest(inside, n).proportion_ci(0.95, method="wilson")
-        name = f"coverage of {NOMINAL:.0%} regions at noise factor {factor:,.10g}"
+        name = f"coverage of {_percent(NOMINAL)} regions at noise factor {factor:,.10g}"
         findings += [
             Finding(name, inside / n, low, high, above=NOMINAL - OFF),
             Finding(name, inside / n, low, high, below=NOMINAL + OFF),
@@ -164,8 +168,9 @@ CLAIMS = (
     Claim(
         "network-calibrated",
         "Its uncertainty is right at every noise level.",
-        f"Regions of highest density of {NOMINAL:.0%} hold the truth in {NOMINAL - OFF:.0%} to "
-        f"{NOMINAL + OFF:.0%} of the test responses, at each noise factor.",
+        f"Regions of highest density of {_percent(NOMINAL)} hold the truth in "
+        f"{_percent(NOMINAL - OFF)} to {_percent(NOMINAL + OFF)} of the test responses, at each "
+        f"noise factor.",
         "At one noise factor they hold it more, or less, often.",
         "calibrated.html#fig-flow-coverage",
         _calibrated,
@@ -183,7 +188,7 @@ CLAIMS = (
         "answer-corrected",
         "Corrected by the likelihood, an answer in about a second comes as near to the truth as "
         "the data allow, and its draws cannot be told from exact ones, at every noise level.",
-        f"At each noise factor, the correlation of the mean of `Amortised.answer` is above "
+        f"At each noise factor, the correlation of the answer's mean is above "
         f"{calibration.TARGET} of the ceiling's for each of the eight quantities whose ceiling is "
         f"at least {calibration.TELLING}, and the median accuracy of a classifier below "
         f"{TOLD_APART}.",
@@ -196,9 +201,9 @@ CLAIMS = (
         "exact-from-draws",
         "From its draws the exact posterior is found, at every noise level.",
         f"Descents from the network's draws give an accepted exact posterior for more than "
-        f"{FOUND:.0%} of the responses at each noise factor, whose means have more than "
+        f"{_percent(FOUND)} of the responses at each noise factor, whose means have more than "
         f"{calibration.TARGET} of the ceiling's correlation.",
-        f"At one noise factor it is less than {FOUND:.0%}, or {calibration.TARGET}.",
+        f"At one noise factor it is less than {_percent(FOUND)}, or {calibration.TARGET}.",
         "calibrated.html#tab-exact",
         _exact_found,
     ),

@@ -76,8 +76,8 @@ def cell(
     Returns a `Result` with the table "judged": widened (of `WIDENED`), classifier, number of the
     test simulation, statistic (mean square of the classifier's excess over 0.5) and p, the part of
     the chance classifiers whose statistic is larger. All of them differ in their initial weights
-    and in the draws of the base; one gives its verdict on all test simulations alike, so that a
-    verdict is worth as much as it is repeated by others.
+    and in the draws of the base. All test simulations are judged by the same ones, so that the
+    verdicts of one classifier are not independent of one another.
     """
     config, result = trained[convention]
     model = calibration.reload(config, result)

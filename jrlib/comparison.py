@@ -102,6 +102,7 @@ VARIANTS = {
 }
 
 
+@lru_cache(maxsize=1)
 def training_set(convention, n_simulations, seed, variant):
     """The simulations that a cell trains on; those that diverge are left out without a warning."""
     return _experiments(n_simulations, [seed, TRAIN], convention, variant, VARIANTS[variant].train)

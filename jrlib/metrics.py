@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 METRICS = ("pearson", "spearman", "rmse", "r2")
-CHUNK = 2_000_000  # numbers held at once in a (resamples, n) array
+CHUNK = 200_000  # numbers held at once in a (resamples, n) array, so that it stays in the cache
 
 
 def pearson(truth, estimate):

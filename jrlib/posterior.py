@@ -36,6 +36,7 @@ from jrlib.results import Result
 N_PARAMETERS = len(PARAMETER_NAMES)
 MAX_COMPONENTS = 100  # of the principal components that the embedding sees
 SAMPLES_AT_ONCE = 20_000  # bounds the memory of sampling; the samples depend on it
+POINTS_AT_ONCE = 2000  # the same for means; up to rounding they do not depend on it
 TRAIN, VALIDATION, TEST = range(3)  # streams of random numbers within a seed
 
 
@@ -128,7 +129,7 @@ class Posterior:
         points = torch.from_numpy(ndtri(np.clip(points, 1e-7, 1 - 1e-7))).float()[:, None]
         parts = []
         with _isolated(0), torch.no_grad():
-            for part in x.split(max(1, SAMPLES_AT_ONCE // n_points)):
+            for part in x.split(max(1, POINTS_AT_ONCE // n_points)):
                 flow = self.network.net(self.network.embedding_net(part))
                 z = flow.transform.inv(points.expand(-1, len(part), -1)).double().numpy()
                 theta = self.prior.from_standard(z.reshape(-1, N_PARAMETERS))

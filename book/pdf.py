@@ -36,6 +36,10 @@ PREPARE = """() => {
         const room = table.parentElement.clientWidth / table.scrollWidth;
         if (room < 1) table.style.zoom = room;
     }
+    // Code stays on one sheet where it takes no more than half of it; see print.css.
+    for (const cell of document.querySelectorAll(".cell_input")) {
+        if (cell.clientHeight < innerHeight / 2) cell.style.breakInside = "avoid";
+    }
     // The panels of what is drawn are no sections; what is left is the outline.
     for (const title of document.querySelectorAll(".jr-panel h2")) title.role = "none";
     const headings = document.querySelectorAll(":is(h1, h2, h3, h4, h5, h6):not([role])");

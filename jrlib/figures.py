@@ -151,6 +151,11 @@ def table(frame, name, caption, formats=None, data=None):
     return Table(f"{body[:head]}\n  <caption>{caption}</caption>{body[head:]}", data)
 
 
+def formulas(text):
+    """A text in which the names of parameters, written as in `QUANTITY_NAMES`, are formulas."""
+    return re.sub(r"(?<![\w$])(C )?([AabC]_[ei1-4]|C a_k|C(?=,))(?!\w)", r"$\1\2$", text)
+
+
 def quality_table(scores, name, caption, by="noise_factor", head="noise"):
     """Table of one metric: a row for each quantity in each group, a column for each method.
 

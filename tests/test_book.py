@@ -341,6 +341,15 @@ def test_page_offers_its_notebook_with_outputs(pages, name):
     assert any("text/html" in output.get("data", {}) for output in outputs)
 
 
+def test_no_line_begins_with_the_punctuation_after_a_formula(pages):
+    formulas = [math for page in pages.values() for math in page.select("article span.math")]
+    kept = [math for math in formulas if math.parent.get("class") == ["together"]]
+    assert len(formulas) > len(kept) > 100
+    for math in formulas:
+        following = str(math.next_sibling or "")
+        assert (math in kept) == bool(re.match(r"[.,;:!?)]", following)), math.parent
+
+
 @pytest.mark.parametrize("name", CHAPTERS)
 def test_formulas_in_tables_are_typeset(pages, name):
     page = pages[f"{name}.html"]

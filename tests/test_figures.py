@@ -170,3 +170,17 @@ def test_coverage_is_drawn_less_its_nominal_value_with_one_band():
     corners = band.get_paths()[0].vertices
     assert corners[:, 1].max() == pytest.approx((frame.high - nominal).max())
     plt.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "typeset"),
+    [
+        ("A_e, part of the ceiling", "$A_e$, part of the ceiling"),
+        ("the products C a_k, and C a_1..C a_4", "the products $C a_k$, and $C a_1$..$C a_4$"),
+        ("b_e, b_i and C, at CLASSIC", "$b_e$, $b_i$ and $C$, at CLASSIC"),
+        ("$A_e$ is one already", "$A_e$ is one already"),
+        ("PCA + ridge, alpha_1", "PCA + ridge, alpha_1"),
+    ],
+)
+def test_names_of_parameters_become_formulas(text, typeset):
+    assert figures.formulas(text) == typeset

@@ -71,7 +71,7 @@ SIZES = {
     ),
     "paper": Size(
         # An observation takes five times as long in RELEASED, whose posteriors are harder to draw.
-        {("standard", "RELEASED", factor): 20 for factor in (1.0, 1e2, 1e4, 1e6)}
+        {("standard", "RELEASED", factor): 100 for factor in (1.0, 1e2, 1e4, 1e6)}
         # 300 for the ranks of the truth, at the noise of the study.
         | {("standard", "CLASSIC", 1.0): 300}
         | {("standard", "CLASSIC", factor): 200 for factor in (1e2, 1e4, 1e6)}

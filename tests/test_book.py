@@ -343,11 +343,13 @@ def test_page_offers_its_notebook_with_outputs(pages, name):
 
 def test_no_line_begins_with_the_punctuation_after_a_formula(pages):
     formulas = [math for page in pages.values() for math in page.select("article span.math")]
-    kept = [math for math in formulas if math.parent.get("class") == ["together"]]
-    assert len(formulas) > len(kept) > 100
+    kept = 0
     for math in formulas:
-        following = str(math.next_sibling or "")
-        assert (math in kept) == bool(re.match(r"[.,;:!?)]", following)), math.parent
+        followed = re.match(r"[.,;:!?)]", str(math.next_sibling or ""))
+        together = math.parent.get("class") == ["together"]
+        assert together == bool(followed), math.parent
+        kept += together
+    assert len(formulas) > kept > 50
 
 
 @pytest.mark.parametrize("name", CHAPTERS)

@@ -42,24 +42,24 @@ class Exhausted(Exception):
 
 
 class Density:
-    """The log posterior density of points (n, 8), counting simulations."""
+    """Log posterior density of points (n, 8), `lowest` where there is none; counts simulations."""
 
-    def __init__(self, reference, observed, budget=np.inf):
+    def __init__(self, reference, observed, budget=np.inf, lowest=LOWEST):
         self.reference, self.observed, self.budget = reference, observed, budget
-        self.n = 0
+        self.lowest, self.n = lowest, 0
 
     def __call__(self, points):
         points = np.atleast_2d(points)
         if self.n + len(points) > self.budget:
             raise Exhausted
-        values = np.full(len(points), LOWEST)
+        values = np.full(len(points), self.lowest)
         inside = np.abs(points).max(axis=1) < FARTHEST
         self.n += int(inside.sum())
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             if inside.any():
                 values[inside] = self.reference.log_density(points[inside], self.observed)
-        return np.nan_to_num(values, nan=LOWEST, neginf=LOWEST)
+        return np.nan_to_num(values, nan=self.lowest, neginf=self.lowest)
 
 
 def moments(points, weights=None):
@@ -80,14 +80,10 @@ def run_emcee(reference, observed):
     Not emcee's snooker move: up to version 3.1.6 it divides by the root of a distance, and not by
     the distance (its pull request 531), and leaves chains a few per cent too narrow.
     """
-    density = Density(reference, observed)
-
-    def log_density(points):  # emcee would walk among points that are all the lowest
-        values = density(points)
-        return np.where(values > LOWEST, values, -np.inf)
-
+    # It would walk among points that are all the lowest, if that were a number.
+    density = Density(reference, observed, lowest=-np.inf)
     moves = [(emcee.moves.DEMove(), 0.8), (emcee.moves.StretchMove(), 0.2)]
-    sampler = emcee.EnsembleSampler(WALKERS, 8, log_density, moves=moves, vectorize=True)
+    sampler = emcee.EnsembleSampler(WALKERS, 8, density, moves=moves, vectorize=True)
     sampler.random_state = np.random.RandomState(SEED).get_state()
     start = np.random.default_rng(SEED).standard_normal((WALKERS, 8))
     sampler.run_mcmc(start, BUDGET // WALKERS - 2)

@@ -70,7 +70,7 @@ SIZES = {
         1000,
     ),
     "paper": Size(
-        # An observation takes five times as long in RELEASED, whose posteriors are harder to draw.
+        # An observation takes longer in RELEASED, whose posteriors are harder to draw from.
         {("standard", "RELEASED", factor): 100 for factor in (1.0, 1e2, 1e4, 1e6)}
         # 300 for the ranks of the truth, at the noise of the study.
         | {("standard", "CLASSIC", 1.0): 300}

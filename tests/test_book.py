@@ -345,7 +345,7 @@ def test_no_line_begins_with_the_punctuation_after_a_formula(pages):
     formulas = [math for page in pages.values() for math in page.select("article span.math")]
     kept = 0
     for math in formulas:
-        followed = re.match(r"[.,;:!?)]", str(math.next_sibling or ""))
+        followed = re.match(r"[.,;:!?)\]’”%]", str(math.next_sibling or ""))
         together = math.parent.get("class") == ["together"]
         assert together == bool(followed), math.parent
         kept += together

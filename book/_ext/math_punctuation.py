@@ -17,13 +17,10 @@ def keep_together(app, doctree):
         parent = formula.parent
         place = parent.index(formula) + 1
         following = parent[place] if place < len(parent) else None
-        found = isinstance(following, nodes.Text) and PUNCTUATION.match(following)
-        if found:
-            parent.remove(following)
-            parent.insert(place, nodes.Text(following[found.end() :]))
-            together = nodes.inline("", "", classes=["together"])
-            parent.replace(formula, together)
-            together += [formula, nodes.Text(found[0])]
+        if isinstance(following, nodes.Text) and (found := PUNCTUATION.match(following)):
+            kept, rest = nodes.Text(found[0]), nodes.Text(following[found.end() :])
+            together = nodes.inline("", "", formula, kept, classes=["together"])
+            parent[place - 1 : place + 1] = [together, rest]
 
 
 def setup(app):

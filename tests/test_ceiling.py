@@ -79,36 +79,6 @@ def test_where_noise_is_high_importance_sampling_from_the_prior_agrees():
         np.testing.assert_allclose(found.std / std, 1, atol=0.25)
 
 
-def metropolis(reference, observed, points, n_steps, rng):
-    """Change (n,) of the log density by steps of random-walk Metropolis from points (n, 8)."""
-    root = 0.4 * np.linalg.cholesky(np.cov(points.T))
-    before = log_p = reference.log_density(points, observed)
-    for _ in range(n_steps):
-        proposed = points + rng.standard_normal(points.shape) @ root.T
-        log_proposed = reference.log_density(proposed, observed)
-        taken = np.log(rng.random(len(points))) < log_proposed - log_p
-        points = np.where(taken[:, np.newaxis], proposed, points)
-        log_p = np.where(taken, log_proposed, log_p)
-    return log_p - before
-
-
-def test_metropolis_steps_leave_the_draws_as_they_are():
-    """Where the posterior is a narrow ridge: draws that are 1.15 times as wide would move."""
-    likelihood, _, observed = observe("CLASSIC", 1e4, 1, seed=11)
-    rng = np.random.default_rng(12)
-    reference = Reference(likelihood)
-    found = reference.posterior(observed[0], 1000, rng, most=6000)
-    assert found.accepted
-    points = reference.points(found.sample(500, rng))
-    wide = points.mean(axis=0) + 1.15 * (points - points.mean(axis=0))
-    changes = {}
-    for name, start in {"right": points, "wide": wide}.items():
-        change = metropolis(reference, observed[0], start, 150, rng)
-        changes[name] = change.mean() / (change.std() / np.sqrt(len(change)))
-    assert abs(changes["right"]) < 3
-    assert changes["wide"] > 5
-
-
 def test_where_noise_is_low_the_products_are_known_and_their_factors_are_not():
     likelihood, theta, observed = observe("CLASSIC", 1.0, 1, seed=5)
     rng = np.random.default_rng(6)

@@ -1,0 +1,143 @@
+"""Are the reference posterior's draws right? Steps of a Markov chain must leave them as they are.
+
+A chain that leaves the exact posterior unchanged, random-walk Metropolis, is started from each of
+the draws that `ceiling` has kept. If they are draws of that posterior, then so are the chains'
+later states, and nothing changes on average. Where they are too wide the log density rises, by
+4 (s^2 - 1) for eight normal coordinates that are s times too wide; too narrow, it falls.
+"""
+
+import numpy as np
+import pandas as pd
+
+from jrlib import ceiling, study
+from jrlib.comparison import TEST, observations, test_set
+from jrlib.reference import Likelihood
+from jrlib.results import Result, check_tier, command_line
+
+NAME = "stationarity"  # of the results in the store
+# Of the draws' own covariance root: bold steps along a straight ridge, small ones on a curved one.
+SCALES = (0.4, 0.1)
+N_STEPS = {"smoke": 10, "fast": 50, "paper": 200}
+
+
+def metropolis(reference, observed, points, root, n_steps, rng):
+    """Chains of random-walk Metropolis on the posterior given one observation.
+
+    reference : a `ceiling.Reference`; observed : (n_times,) mV
+    points : (n, 8), in the coordinates of `reference`: where the n chains start
+    root : (8, 8), with the steps' covariance root root^T, scaled by the `SCALES` in turn
+    rng : numpy Generator
+
+    Returns how much the log densities have changed (n,), and which part of the steps was taken.
+    """
+    before = log_p = reference.log_density(points, observed)
+    n_taken = 0
+    for step in range(n_steps):
+        scale = SCALES[step % len(SCALES)]
+        proposed = points + scale * rng.standard_normal(points.shape) @ root.T
+        log_proposed = reference.log_density(proposed, observed)
+        taken = np.log(rng.random(len(points))) < log_proposed - log_p  # never where that is NaN
+        points = np.where(taken[:, np.newaxis], proposed, points)
+        log_p = np.where(taken, log_proposed, log_p)
+        n_taken += taken.sum()
+    return log_p - before, n_taken / (n_steps * len(points))
+
+
+def cell(convention, noise_factor, n, n_steps, n_draws, n_test, seed, *, gathered):
+    """Walk on from the kept draws of the accepted among n observations.
+
+    convention, noise_factor, n, n_draws, n_test : of the ceiling's cells; n_steps : of each chain
+    gathered : their results, as from `ceiling.gather`
+
+    A half of the draws gives the steps' covariance to the chains that start from the other half,
+    so that no chain knows where it starts.
+
+    Returns a `Result` with the table "observations", a row each: number; change, the mean change of
+    the log posterior density; rounding, what rounding to single precision, in which the draws are
+    kept, costs them of it, as rounding once more does; taken, the part of the steps.
+    """
+    table, arrays = gathered[convention, noise_factor]
+    test = test_set(convention, n_test, "standard")
+    observed = observations(test, noise_factor, seed=TEST)
+    reference = ceiling.Reference(Likelihood.of(test, noise_factor))
+    rows = []
+    for row in np.flatnonzero(table.accepted):
+        number = int(table.number[row])
+        rng = np.random.default_rng([seed, number])
+        kept = arrays["draws"][row]
+        theta = kept.astype(float)
+        points = reference.points(theta)
+        changes, parts = [], []
+        for start, other in ((points[::2], points[1::2]), (points[1::2], points[::2])):
+            root = np.linalg.cholesky(np.cov(other.T))
+            change, part = metropolis(reference, observed[number], start, root, n_steps, rng)
+            changes.append(change)
+            parts.append(part)
+        again = reference.points(theta + (rng.random(theta.shape) - 0.5) * np.spacing(kept))
+        exact, rounded = (reference.log_density(x, observed[number]) for x in (points, again))
+        rows.append(
+            {
+                "number": number,
+                "change": np.concatenate(changes).mean(),
+                "rounding": np.mean(exact - rounded),
+                "taken": np.mean(parts),
+            }
+        )
+    return Result({"observations": pd.DataFrame(rows)})
+
+
+def grid(tier, seed):
+    """The configurations of `cell` at a tier; ValueError for an unknown one."""
+    check_tier(tier)
+    size = ceiling.SIZES[tier]
+    return [
+        {
+            "convention": convention,
+            "noise_factor": noise_factor,
+            "n": n,
+            "n_steps": N_STEPS[tier],
+            "n_draws": size.n_draws,
+            "n_test": study.SIZES[tier].n_test,
+            "seed": seed,
+        }
+        for (variant, convention, noise_factor), n in size.n.items()
+        if variant == "standard"
+    ]
+
+
+def draws(store, tier, seed):
+    """What `cell` is given: the ceiling's draws from a `results.Store`, computed where missing."""
+    configs = ceiling.grid(tier, seed)
+    found = store.get_many(ceiling.NAME, ceiling.cell, configs)
+    return {"gathered": ceiling.gather(configs, found)}
+
+
+def summary(configs, results):
+    """What the steps changed: a DataFrame, a row for each configuration.
+
+    Columns: convention, noise factor, observations; change of the mean log posterior density, and
+    low and high, its 95 % interval over the observations; rounding and taken as from `cell`, means.
+    """
+    rows = []
+    for config, result in zip(configs, results, strict=True):
+        table = result.tables["observations"]
+        mean, error = table.mean(), table.std() / np.sqrt(len(table))
+        rows.append(
+            {
+                "convention": config["convention"],
+                "noise factor": config["noise_factor"],
+                "observations": len(table),
+                "change": mean.change,
+                "low": mean.change - 1.96 * error.change,
+                "high": mean.change + 1.96 * error.change,
+                "rounding": mean.rounding,
+                "taken": mean.taken,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+if __name__ == "__main__":
+    from jrlib.stationarity import cell  # so that results are made by jrlib.stationarity
+
+    command_line(NAME, cell, grid, study.SEED, given=draws)

@@ -3,8 +3,9 @@
 jrlib's randomize-then-optimize beside well-kept samplers that take batched likelihoods, on the
 same posteriors in the same coordinates: emcee (ensemble moves), nautilus (importance nested
 sampling with neural networks) and pocoMC (preconditioned sequential Monte Carlo). Each may simulate
-`BUDGET` responses and starts knowing no more than the prior. Prints a table and writes samplers.md
-and samplers.csv beside this file.
+`BUDGET` responses and starts knowing no more than the prior. Where they disagree, Metropolis steps
+from their draws say who is right (`jrlib.stationarity`). Prints a table and writes samplers.md and
+samplers.csv beside this file.
 """
 
 import os
@@ -25,6 +26,7 @@ from arviz_stats.base import array_stats
 from scipy.stats import norm
 
 from bench import markdown
+from jrlib import stationarity
 from jrlib.ceiling import Reference
 from jrlib.comparison import TEST, observations, test_set
 from jrlib.reference import Likelihood
@@ -32,6 +34,7 @@ from jrlib.reference import Likelihood
 HERE = Path(__file__).parent
 BUDGET = 300_000  # simulations
 WALKERS = 64
+N_STARTS, N_STEPS = 1000, 400  # of Metropolis, from a sampler's draws
 SEED = 1
 LOWEST, FARTHEST = -1e300, 8.0  # log density of what cannot be, and of points so many prior sd away
 CASES = [("CLASSIC", 1e6, 0)]  # at 1e4 nautilus was not done after ten minutes, and was stopped
@@ -62,16 +65,28 @@ class Density:
         return np.nan_to_num(values, nan=self.lowest, neginf=self.lowest)
 
 
-def moments(points, weights=None):
-    weights = np.full(len(points), 1.0 / len(points)) if weights is None else weights
+def moments(points, weights):
     mean = weights @ points
     return mean, np.sqrt(weights @ (points - mean) ** 2)
+
+
+def stays(reference, observed, points, weights):
+    """Change of the mean log density in Metropolis steps from equal draws, and its 95 % error.
+
+    The error takes draws that were chosen twice for one.
+    """
+    rng = np.random.default_rng(SEED)
+    chosen = rng.choice(len(points), 2 * N_STARTS, p=weights)
+    starts, others = points[chosen[:N_STARTS]], points[chosen[N_STARTS:]]
+    root = np.linalg.cholesky(np.cov(others.T))
+    change, _ = stationarity.metropolis(reference, observed, starts, root, N_STEPS, rng)
+    return change.mean(), 1.96 * change.std() / np.sqrt(len(np.unique(chosen[:N_STARTS])))
 
 
 def run_rto(reference, observed):
     found = reference.posterior(observed, 1000, np.random.default_rng(SEED), most=3000)
     points = reference.points(found.theta)
-    return found.n_simulations, found.ess, found.rhat, moments(points, found.weights)
+    return found.n_simulations, found.ess, found.rhat, points, found.weights
 
 
 def run_emcee(reference, observed):
@@ -90,7 +105,8 @@ def run_emcee(reference, observed):
     chains = sampler.get_chain()[len(sampler.get_chain()) // 2 :].transpose(2, 1, 0)
     ess = min(array_stats.ess(chain, chain_axis=0, draw_axis=1) for chain in chains)
     rhat = max(array_stats.rhat(chain, chain_axis=0, draw_axis=1) for chain in chains)
-    return density.n, float(ess), float(rhat), moments(chains.reshape(8, -1).T)
+    points = chains.reshape(8, -1).T
+    return density.n, float(ess), float(rhat), points, np.full(len(points), 1.0 / len(points))
 
 
 def run_nautilus(reference, observed):
@@ -111,7 +127,7 @@ def run_nautilus(reference, observed):
     points, log_weights, _ = sampler.posterior()
     weights = np.exp(log_weights - log_weights.max())
     weights /= weights.sum()
-    return density.n, float(1.0 / np.sum(weights**2)), np.nan, moments(points, weights)
+    return density.n, float(1.0 / np.sum(weights**2)), np.nan, points, weights
 
 
 def run_pocomc(reference, observed):
@@ -129,10 +145,10 @@ def run_pocomc(reference, observed):
     try:
         sampler.run(n_total=1000, progress=False)
     except Exhausted:
-        return density.n, 0.0, np.nan, (np.full(8, np.nan), np.full(8, np.nan))
+        return density.n, 0.0, np.nan, None, None
     points, weights, *_ = sampler.posterior()
     weights /= weights.sum()
-    return density.n, float(1.0 / np.sum(weights**2)), np.nan, moments(points, weights)
+    return density.n, float(1.0 / np.sum(weights**2)), np.nan, points, weights
 
 
 SAMPLERS = {
@@ -151,11 +167,15 @@ def main():
         reference = Reference(Likelihood.of(test, noise_factor))
         exact = None
         for name, run in SAMPLERS.items():
-            n, ess, rhat, (mean, sd) = run(reference, observed)
-            exact = (mean, sd) if exact is None else exact
-            off, wide = np.max(np.abs(mean - exact[0]) / exact[1]), np.median(sd / exact[1])
-            per = n / ess if ess else np.inf
-            rows.append((convention, noise_factor, name, n, ess, per, rhat, off, wide))
+            n, ess, rhat, *draws = run(reference, observed)
+            if ess:
+                mean, sd = moments(*draws)
+                exact = (mean, sd) if exact is None else exact
+                off, wide = np.max(np.abs(mean - exact[0]) / exact[1]), np.median(sd / exact[1])
+                found = n / ess, rhat, off, wide, *stays(reference, observed, *draws)
+            else:
+                found = np.inf, rhat, np.nan, np.nan, np.nan, np.nan
+            rows.append((convention, noise_factor, name, n, ess, *found))
             print(rows[-1], flush=True)
             write(rows)
 
@@ -164,6 +184,7 @@ def write(rows):
     """The table so far."""
     columns = ["convention", "noise factor", "sampler", "simulations", "effective draws"]
     columns += ["simulations per draw", "R-hat", "mean off (sd)", "sd over first line's"]
+    columns += ["change in steps", "change's error"]
     table = pd.DataFrame(rows, columns=columns)
     versions = ", ".join(
         f"{name} {importlib.metadata.version(name)}"
@@ -176,7 +197,9 @@ def write(rows):
         "",
         f"One observation each, up to {BUDGET:,} simulations, seed {SEED}. Mean off: largest "
         "distance of a posterior mean from that of the first line, in its standard deviations, "
-        "over eight coordinates; sd: median ratio to the first line's.",
+        "over eight coordinates; sd: median ratio to the first line's. Change in steps: of the "
+        f"mean log density in {N_STEPS} Metropolis steps from {N_STARTS} draws, with its 95 % "
+        "error.",
         "",
         markdown(table),
         "",

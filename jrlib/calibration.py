@@ -43,8 +43,8 @@ class Size:
         again, and no simulation more than `PASSES` times
     n_checked, n_samples : test simulations that are sampled, and samples of each
     n_exact, n_draws : test simulations whose exact posterior is drawn, and draws of each
-    answered : by convention a pair: test simulations that are answered with draws corrected by the
-        likelihood, and how many of these answers are told apart from the exact posterior
+    n_answered, n_told : test simulations that are answered with draws corrected by the likelihood,
+        and how many of these answers are told apart from the exact posterior
     """
 
     budgets: tuple
@@ -54,13 +54,12 @@ class Size:
     n_exact: int
     n_draws: int
     noise_factors: tuple
-    answered: dict
+    n_answered: int
+    n_told: int
 
 
 SIZES = {
-    "smoke": Size(
-        ((200, 1),), 400, 20, 19, 2, 100, (1.0, 1e6), dict.fromkeys(study.CONVENTIONS, (3, 1))
-    ),
+    "smoke": Size(((200, 1),), 400, 20, 19, 2, 100, (1.0, 1e6), 3, 1),
     "fast": Size(
         ((1000, 1), (4000, 1)),
         40_000,
@@ -69,7 +68,8 @@ SIZES = {
         3,
         200,
         (1.0, 1e4, 1e6),
-        dict.fromkeys(study.CONVENTIONS, (6, 2)),
+        6,
+        2,
     ),
     "paper": Size(
         ((1000, 2), (3000, 2), (10_000, 1), (30_000, 1), (100_000, 1), (300_000, 1)),
@@ -79,7 +79,8 @@ SIZES = {
         20,
         500,
         (1.0, 1e2, 1e4, 1e6),
-        {"RELEASED": (100, 20), "CLASSIC": (200, 20)},
+        200,
+        20,
     ),
 }
 
@@ -253,9 +254,9 @@ def answers_grid(tier, seed):
             "noise_factor": noise_factor,
             "n_simulations": size.budgets[-1][0],
             "seed": seed,
-            "n_answered": size.answered[convention][0],
+            "n_answered": size.n_answered,
             "n_draws": N_ANSWER,
-            "n_told": size.answered[convention][1],
+            "n_told": size.n_told,
         }
         for noise_factor in size.noise_factors
         for convention in study.CONVENTIONS
@@ -274,7 +275,7 @@ def grid(tier, seed):
     """The configurations of `cell` at a tier; ValueError for an unknown one."""
     check_tier(tier)
     size = SIZES[tier]
-    apart = "budgets", "answered"
+    apart = "budgets", "n_answered", "n_told"
     shared = {name: value for name, value in vars(size).items() if name not in apart}
     shared["noise_factors"] = list(size.noise_factors)
     configs = [

@@ -70,11 +70,13 @@ SIZES = {
         1000,
     ),
     "paper": Size(
-        # An observation takes longer in RELEASED, whose posteriors are harder to draw from.
-        {("standard", "RELEASED", factor): 100 for factor in (1.0, 1e2, 1e4, 1e6)}
-        # 300 for the ranks of the truth, at the noise of the study.
+        {
+            ("standard", name, factor): 200
+            for name in study.CONVENTIONS
+            for factor in (1.0, 1e2, 1e4, 1e6)
+        }
+        # For the ranks of the truth, at the noise of the study.
         | {("standard", "CLASSIC", 1.0): 300}
-        | {("standard", "CLASSIC", factor): 200 for factor in (1e2, 1e4, 1e6)}
         | {("uniform", "CLASSIC", 1.0): 60},
         1000,
     ),

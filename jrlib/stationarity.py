@@ -17,7 +17,7 @@ from jrlib.results import Result, check_tier, command_line
 NAME = "stationarity"  # of the results in the store
 # Of the draws' own covariance root: bold steps along a straight ridge, small ones on a curved one.
 SCALES = (0.4, 0.1)
-N_STEPS = {"smoke": 10, "fast": 50, "paper": 200}
+N_STEPS = {"smoke": 10, "fast": 30, "paper": 100}
 
 
 def metropolis(reference, observed, points, root, n_steps, rng):
@@ -25,7 +25,8 @@ def metropolis(reference, observed, points, root, n_steps, rng):
 
     reference : a `ceiling.Reference`; observed : (n_times,) mV
     points : (n, 8), in the coordinates of `reference`: where the n chains start
-    root : (8, 8), with the steps' covariance root root^T, scaled by the `SCALES` in turn
+    root : (8, 8), with the steps' covariance root root^T, or (n, 8, 8), one for each chain; scaled
+        by the `SCALES` in turn
     rng : numpy Generator
 
     Returns how much the log densities have changed (n,), and which part of the steps was taken.
@@ -33,8 +34,8 @@ def metropolis(reference, observed, points, root, n_steps, rng):
     before = log_p = reference.log_density(points, observed)
     n_taken = 0
     for step in range(n_steps):
-        scale = SCALES[step % len(SCALES)]
-        proposed = points + scale * rng.standard_normal(points.shape) @ root.T
+        normal = SCALES[step % len(SCALES)] * rng.standard_normal((*points.shape, 1))
+        proposed = points + (root @ normal)[..., 0]
         log_proposed = reference.log_density(proposed, observed)
         taken = np.log(rng.random(len(points))) < log_proposed - log_p  # never where that is NaN
         points = np.where(taken[:, np.newaxis], proposed, points)
@@ -67,23 +68,15 @@ def cell(convention, noise_factor, n, n_steps, n_draws, n_test, seed, *, gathere
         kept = arrays["draws"][row]
         theta = kept.astype(float)
         points = reference.points(theta)
-        changes, parts = [], []
-        for start, other in ((points[::2], points[1::2]), (points[1::2], points[::2])):
-            root = np.linalg.cholesky(np.cov(other.T))
-            change, part = metropolis(reference, observed[number], start, root, n_steps, rng)
-            changes.append(change)
-            parts.append(part)
+        halves = points[1::2], points[::2]
+        root = np.array([np.linalg.cholesky(np.cov(half.T)) for half in halves])
+        root = root[np.arange(len(points)) % 2]  # of the half that a chain does not start from
+        change, taken = metropolis(reference, observed[number], points, root, n_steps, rng)
         again = reference.points(theta + (rng.random(theta.shape) - 0.5) * np.spacing(kept))
         exact, rounded = (reference.log_density(x, observed[number]) for x in (points, again))
-        rows.append(
-            {
-                "number": number,
-                "change": np.concatenate(changes).mean(),
-                "rounding": np.mean(exact - rounded),
-                "taken": np.mean(parts),
-            }
-        )
-    return Result({"observations": pd.DataFrame(rows)})
+        rows.append((number, change.mean(), np.mean(exact - rounded), taken))
+    columns = ["number", "change", "rounding", "taken"]
+    return Result({"observations": pd.DataFrame(rows, columns=columns)})
 
 
 def grid(tier, seed):

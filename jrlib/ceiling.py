@@ -37,6 +37,7 @@ MOST = 1_000_000  # simulations, beyond which a posterior is given up; accepted 
 N_RANKED = 99  # equal draws of each posterior that are kept, and among which the truth is ranked
 FEWEST = 3  # accepted observations of which a correlation can be spoken
 SIMULTANEOUS = 0.999  # pointwise level at which a whole line of ranks stays in its band in 95 %
+OUTCOMES = ("accepted", "no mode found", "given up", "poor")
 NAME = "ceiling"  # of the results in the store
 BLOCK = 20  # observations in a cell
 
@@ -462,24 +463,36 @@ def scores(gathered, prior=None):
     return pd.concat(frames, ignore_index=True)
 
 
+def outcome(table):
+    """How the draws of each observation went: a Series of `OUTCOMES`.
+
+    table : "observations" of `cell`. "no mode found": no descent has explained the data, or none of
+    the draws has any weight; "given up": they would take more than `MOST` simulations; "poor": they
+    are there, but fail `ReferencePosterior.accepted`.
+    """
+    nothing = table.n_modes == 0
+    cases = [table.accepted, nothing & (table.n_simulations > MOST), nothing]
+    went = np.select(cases, ["accepted", "given up", "no mode found"], "poor")
+    return pd.Series(went, table.index)
+
+
 def summary(gathered):
     """How the draws went: a DataFrame, a row for each convention and noise factor of `gather`.
 
-    Columns: convention, noise factor, observations, accepted, no mode found, several modes (of the
-    observations), and medians over the accepted of effective draws, simulations (for an effective
-    draw), R-hat and deviance (about the number of samples where the model explains the data).
+    Columns: convention, noise factor, observations, how many had each of the `OUTCOMES`, and
+    medians over the accepted of effective draws, simulations (for an effective draw), R-hat and
+    deviance (about the number of samples where the model explains the data).
     """
     rows = []
     for (convention, noise_factor), (table, _) in gathered.items():
-        kept = table[table.accepted]
+        kept, went = table[table.accepted], outcome(table)
+        counts = [int((went == name).sum()) for name in OUTCOMES]
         rows.append(
             {
                 "convention": convention,
                 "noise factor": noise_factor,
                 "observations": len(table),
-                "accepted": len(kept),
-                "no mode found": int((table.n_modes == 0).sum()),
-                "several modes": int((table.n_modes > 1).sum()),
+                **dict(zip(OUTCOMES, counts, strict=True)),
                 "effective draws": kept.ess.median(),
                 "simulations": (kept.n_simulations / kept.ess).median(),
                 "R-hat": kept.rhat.median(),

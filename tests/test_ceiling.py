@@ -140,17 +140,19 @@ def test_the_fraction_of_the_ceiling():
 def test_what_failed_is_counted_and_not_scored():
     table = pd.DataFrame(
         {
-            "accepted": [True, False, True, False],
-            "ess": [100.0, 0.0, 300.0, 90.0],
-            "rhat": [1.0, np.inf, 1.002, 1.3],
-            "n_modes": [1, 0, 1, 2],
-            "deviance": [60.0, 1e5, 70.0, 65.0],
-            "n_simulations": [1000, 500, 6000, 10],
+            "accepted": [True, False, True, False, False],
+            "ess": [100.0, 0.0, 300.0, 90.0, 0.0],
+            "rhat": [1.0, np.inf, 1.002, 1.3, np.inf],
+            "n_modes": [1, 0, 1, 2, 0],
+            "deviance": [60.0, 1e5, 70.0, 65.0, 66.0],
+            "n_simulations": [1000, 500, 6000, 10, ceiling.MOST + 5],
         }
     )
+    expected = ["accepted", "no mode found", "accepted", "poor", "given up"]
+    assert ceiling.outcome(table).to_list() == expected
     (row,) = ceiling.summary({("CLASSIC", 1.0): (table, {})}).to_dict("records")
-    assert (row["observations"], row["accepted"]) == (4, 2)
-    assert (row["no mode found"], row["several modes"]) == (1, 1)
+    assert row["observations"] == 5
+    assert [row[name] for name in ceiling.OUTCOMES] == [2, 1, 1, 1]
     assert (row["effective draws"], row["simulations"]) == (200.0, 15.0)
     with pytest.raises(ValueError, match="fewer than"):
         ceiling.scores({("CLASSIC", 1.0): (table, {})})

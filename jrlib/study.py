@@ -4,6 +4,7 @@
     python -m jrlib.study status --tier paper      how many are computed, and what is left
     python -m jrlib.study run --tier paper         compute what is missing, two cells at a time
     python -m jrlib.study run --dask tcp://host:8786   ... on the workers of a Dask cluster
+    python -m jrlib.study run --of curves          the learning curves instead of the comparison
 
 A run that is stopped loses the cells it was at; given again, it goes on with the others.
 """
@@ -60,6 +61,39 @@ SIZES = {
     "fast": Size(400, 500, 12, 2, 2, (1.0, 1e4, 1e6), ("published",)),
     "paper": Size(1000, 2000, 50, 3, 5, (0.0, 0.1, 0.5, 1.0, 10.0, 100.0, 1e3, 1e4, 1e6)),
 }
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Learning curves: trainings on more simulations than the comparison has.
+
+    budgets : pairs of simulations for a training, and trainings on so many
+    """
+
+    methods: tuple
+    noise_factors: tuple
+    budgets: tuple
+
+
+NETWORKS = tuple(name for name, method in METHODS.items() if method.is_network)
+BASELINES = ("MLP", "Ridge")  # those that have something to learn
+CURVES = {
+    "smoke": (Curve((*NETWORKS, "NPE", *BASELINES), (1.0,), ((200, 1),)),),
+    "fast": (
+        Curve((*NETWORKS, "NPE", *BASELINES), (1.0,), ((1000, 1),)),
+        Curve(BASELINES, (1.0,), ((4000, 1),)),
+    ),
+    "paper": (
+        Curve(NETWORKS, (1.0,), ((3000, 1), (10_000, 1), (30_000, 1))),
+        Curve(NETWORKS, (1e4,), ((10_000, 1),)),
+        Curve(("NPE",), (1.0, 1e4), ((3000, 1), (10_000, 1), (30_000, 1), (100_000, 1))),
+        Curve(BASELINES, (1.0, 1e4), ((3000, 3), (10_000, 3), (30_000, 3), (100_000, 3))),
+        Curve(BASELINES, (1.0, 1e4), ((300_000, 1),)),
+    ),
+}
+# How many simulations a network sees in training on them at most, epoch after epoch. NPE, which
+# takes `posterior.train_npe`'s epochs, has no such limit.
+SEEN = {"smoke": 400, "fast": 5000, "paper": 200_000}
 
 # The same for NPE's own chapter: simulations and epochs of training, and of a second training at
 # the size of the published study; test simulations, and samples of the posterior for each.
@@ -126,6 +160,32 @@ def tabulated_grid(tier, seed):
     return grid(tier, seed, conventions=("TABULATED",), **options)
 
 
+def curves_grid(tier, seed):
+    """The configurations of `comparison.cell` for `CURVES`, few simulations first."""
+    check_tier(tier)
+    size = SIZES[tier]
+    configs = [
+        {
+            "convention": convention,
+            "method": method,
+            "noise_factor": noise_factor,
+            "seed": seed + repeat,
+            "n_simulations": n_simulations,
+            "n_test": size.n_test,
+            "epochs": max(1, min(size.epochs, round(SEEN[tier] / n_simulations))),
+            "variant": "standard",
+            "keep": "scores",
+        }
+        for curve in CURVES[tier]
+        for noise_factor in curve.noise_factors
+        for method in curve.methods
+        for n_simulations, n_trainings in curve.budgets
+        for repeat in range(n_trainings)
+        for convention in CONVENTIONS
+    ]
+    return sorted(configs, key=lambda config: config["n_simulations"])
+
+
 def _keep(convention, variant, noise_factor, repeat):
     """Weights take megabytes: kept once for every method in the conventions that are compared."""
     if variant.startswith("published"):
@@ -134,12 +194,15 @@ def _keep(convention, variant, noise_factor, repeat):
     return "weights" if recorded and convention in CONVENTIONS else "scores"
 
 
-def everything(tier, seed):
-    """The configurations of all grids of a tier, the first seed's first."""
+def comparison_grid(tier, seed):
+    """The configurations of all grids but the learning curves', the first seed's first."""
     configs = grid(tier, seed) + tabulated_grid(tier, seed)
     for variant in SIZES[tier].variants:
         configs += variant_grid(tier, seed, variant)
     return sorted(configs, key=lambda config: config["seed"])
+
+
+GRIDS = {"comparison": comparison_grid, "curves": curves_grid}  # of the command line
 
 
 def compute(store, configs, **options):
@@ -151,17 +214,18 @@ def scores(configs, results):
     """Metrics of cells, averaged over seeds.
 
     configs, results : as given to and returned by `compute`
-    Returns a DataFrame with a row for each variant, convention, noise factor, method, parameter (of
-    `QUANTITY_NAMES`) and metric: value (mean over the seeds), low, high (the hull of the seeds'
-    95 % bootstrap intervals over test simulations, so it covers both sources of chance), spread
-    (standard deviation over the seeds), n (test simulations), n_seeds, snr_db.
+    Returns a DataFrame with a row for each variant, convention, noise factor, method, number of
+    simulations, parameter (of `QUANTITY_NAMES`) and metric: value (mean over the seeds), low, high
+    (the hull of the seeds' 95 % bootstrap intervals over test simulations, so it covers both
+    sources of chance), spread (standard deviation over the seeds), n (test simulations), n_seeds,
+    snr_db.
     """
+    settings = ("variant", "convention", "noise_factor", "method", "n_simulations")
     frames = []
     for config, result in zip(configs, results, strict=True):
-        names = ("variant", "convention", "noise_factor", "method", "seed")
-        keys = {name: config[name] for name in names}
+        keys = {name: config[name] for name in (*settings, "seed")}
         frames.append(result.tables["scores"].assign(**keys, snr_db=result.values["snr_db"]))
-    by = ["variant", "convention", "noise_factor", "method", "parameter", "metric", "n", "snr_db"]
+    by = [*settings, "parameter", "metric", "n", "snr_db"]
     grouped = pd.concat(frames).groupby(by, sort=False)
     return grouped.agg(
         value=("value", "mean"),
@@ -197,13 +261,15 @@ def main(arguments=None):
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("command", choices=("list", "status", "run"))
+    parser.add_argument("--of", default="comparison", choices=GRIDS, help="whose cells")
     parser.add_argument("--tier", default="fast", choices=TIERS)
     parser.add_argument("--seed", default=SEED, type=int, help="the first one")
     parser.add_argument("--results", default="results", type=Path, help="folder of the store")
     parser.add_argument("--jobs", default=2, type=int, help="cells side by side")
     parser.add_argument("--dask", metavar="ADDRESS", help="of a Dask scheduler, instead of --jobs")
     chosen = parser.parse_args(arguments)
-    store, configs = Store(chosen.results, chosen.tier), everything(chosen.tier, chosen.seed)
+    store = Store(chosen.results, chosen.tier)
+    configs = GRIDS[chosen.of](chosen.tier, chosen.seed)
     if chosen.command == "list":
         print(pd.DataFrame(configs).to_string(index=False))
         return

@@ -19,7 +19,7 @@ LARGEST_WEIGHTS, LARGEST = 30e6, 45e6  # bytes under results/paper: of weights, 
 
 def stored(**wanted):
     """The first cell of the paper tier with these settings, and its result."""
-    for config in study.everything("paper", study.SEED):
+    for config in study.comparison_grid("paper", study.SEED):
         if all(config[name] == value for name, value in wanted.items()):
             return config, STORE.stored(study.NAME, config)
     raise AssertionError(f"the grid has no cell with {wanted}")
@@ -33,9 +33,10 @@ def assert_same_scores(result, scores, atol):
     np.testing.assert_allclose(scores[columns], expected[columns], atol=atol)
 
 
-def test_no_cell_of_the_paper_tier_is_missing():
-    table = study.status(STORE, study.everything("paper", study.SEED))
-    assert (table.done == table.cells).all(), f"run python -m jrlib.study run\n{table}"
+@pytest.mark.parametrize("grid", study.GRIDS)
+def test_no_cell_of_the_paper_tier_is_missing(grid):
+    table = study.status(STORE, study.GRIDS[grid]("paper", study.SEED))
+    assert (table.done == table.cells).all(), f"run python -m jrlib.study run --of {grid}\n{table}"
 
 
 def test_every_file_is_in_the_manifest_and_what_it_was():

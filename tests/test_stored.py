@@ -25,8 +25,8 @@ def store():
 
 
 def stored_cells(store, **chosen):
-    """Configurations of the grid that are stored, with their results."""
-    for config in study.grid("paper", study.SEED):
+    """Configurations of the grid and its curves that are stored, with their results."""
+    for config in study.grid("paper", study.SEED) + study.curves_grid("paper", study.SEED):
         if all(config[name] == value for name, value in chosen.items()):
             result = store.stored(study.NAME, config)
             if result is not None:
@@ -54,11 +54,12 @@ def test_stored_weights_give_the_stored_scores(store, method):
 
 
 @pytest.mark.parametrize("convention", study.CONVENTIONS)
-@pytest.mark.parametrize("method", SAME)
-def test_stored_cells_are_what_their_configuration_gives(store, method, convention):
-    config, result = next(
-        stored_cells(store, method=method, convention=convention, noise_factor=1e4, seed=study.SEED)
-    )
+@pytest.mark.parametrize(
+    ("method", "n_simulations"), [*((name, 1000) for name in SAME), ("Ridge", 30_000)]
+)
+def test_stored_cells_are_what_their_configuration_gives(store, method, n_simulations, convention):
+    chosen = {"method": method, "n_simulations": n_simulations, "convention": convention}
+    config, result = next(stored_cells(store, **chosen, noise_factor=1e4, seed=study.SEED))
     again = cell(**config)
     ours, theirs = values(again.tables["scores"]), values(result.tables["scores"])
     np.testing.assert_allclose(ours, theirs, atol=SAME[method])

@@ -30,7 +30,7 @@ def test_the_grid_is_the_product_of_its_axes():
 
 @pytest.mark.parametrize("tier", study.SIZES)
 def test_everything_has_no_cell_twice_and_keeps_one_set_of_weights_a_method(tier):
-    frame = pd.DataFrame(study.everything(tier, 0))
+    frame = pd.DataFrame(study.comparison_grid(tier, 0))
     assert not frame.duplicated().any()
     kept = frame[frame.keep == "weights"]
     assert not kept.duplicated(["convention", "method"]).any()
@@ -57,6 +57,40 @@ def test_the_seeds_of_a_grid_follow_each_other(monkeypatch):
     assert sorted(frame.seed.unique()) == [7, 8, 9, 10, 11]
     assert sorted(frame[frame.method == "VanillaLSTM"].seed.unique()) == [7, 8, 9]
     assert frame.seed.is_monotonic_increasing
+
+
+@pytest.mark.parametrize("tier", study.CURVES)
+def test_curves_go_on_where_the_comparison_ends(tier):
+    """Every method that learns has more simulations than the grid, and the same test set."""
+    size = study.SIZES[tier]
+    frame = pd.DataFrame(study.curves_grid(tier, 7))
+    assert not frame.duplicated().any()
+    assert frame.n_simulations.is_monotonic_increasing
+    assert frame.n_simulations.min() > size.n_simulations
+    assert set(frame.n_test) == {size.n_test}
+    assert set(frame.noise_factor) <= set(size.noise_factors)
+    assert set(frame.method) == set(METHODS) - {"Mean"}
+    for _, rows in frame.groupby(["method", "noise_factor", "n_simulations"]):
+        seeds = rows.groupby("convention").seed.apply(list)
+        assert set(seeds.index) == set(study.CONVENTIONS)
+        assert all(each == list(range(7, 7 + len(each))) for each in seeds)
+
+
+def test_curves_of_the_paper_tier_go_as_far_as_is_said():
+    frame = pd.DataFrame(study.curves_grid("paper", 0))
+    largest = frame[frame.noise_factor == study.RECORDED].groupby("method").n_simulations.max()
+    assert largest.min() >= 30 * study.SIZES["paper"].n_simulations
+    assert largest.max() == 300_000
+
+
+@pytest.mark.parametrize("tier", study.CURVES)
+def test_networks_of_the_curves_see_no_more_than_is_said(tier):
+    frame = pd.DataFrame(study.curves_grid(tier, 0))
+    passes = study.SEEN[tier] / frame.n_simulations
+    most = study.SIZES[tier].epochs
+    assert (frame.epochs <= np.minimum(np.maximum(passes + 0.5, 1), most)).all()
+    stopped = frame.epochs < most
+    assert (frame.epochs[stopped] >= passes[stopped] - 0.5).all()  # nor less than they may
 
 
 @pytest.mark.parametrize(
@@ -88,6 +122,21 @@ def test_scores_average_seeds_and_cover_them():
     np.testing.assert_allclose(scores.spread, 0.2 / np.sqrt(2))
 
 
+def test_scores_keep_numbers_of_simulations_apart():
+    configs = [config for config in study.curves_grid("fast", 0) if config["method"] == "Ridge"]
+    row = {"parameter": ["C"], "metric": "pearson", "n": 500}
+    results = [
+        Result(
+            {"scores": pd.DataFrame({**row, "value": 1e-4 * n, "low": 0.0, "high": 1.0})},
+            values={"snr_db": 3.0},
+        )
+        for n in (config["n_simulations"] for config in configs)
+    ]
+    scores = study.scores(configs, results)
+    assert set(scores.n_simulations) == {config["n_simulations"] for config in configs}
+    np.testing.assert_allclose(scores.value, 1e-4 * scores.n_simulations)
+
+
 @pytest.fixture
 def small(monkeypatch, tmp_path):
     """The command line on a grid of a few cheap cells."""
@@ -111,11 +160,22 @@ def test_the_command_line_lists_runs_and_reports(small, capsys):
     assert json.loads((small / "manifest.json").read_text()) == []  # smoke is not published
 
 
+def test_the_command_line_computes_the_curves_on_demand(monkeypatch, tmp_path, capsys):
+    curve = study.Curve(("Ridge",), (1.0,), ((80, 2),))
+    monkeypatch.setitem(study.CURVES, "smoke", (curve,))
+    call = ["--of", "curves", "--tier", "smoke", "--results", str(tmp_path), "--jobs", "1"]
+    study.main(["run", *call])
+    configs = study.curves_grid("smoke", study.SEED)
+    assert f"{len(configs)} of {len(configs)} cells" in capsys.readouterr().out
+    stored = Store(tmp_path, "smoke")
+    assert all(stored.stored(study.NAME, config) is not None for config in configs)
+
+
 def test_a_study_that_was_killed_gives_the_same_tables(small):
     """Cells that a stopped run had finished, and those computed after it, make no difference."""
     call = ["run", "--tier", "smoke", "--jobs", "1"]
     study.main([*call, "--results", str(small / "whole")])
-    configs = study.everything("smoke", study.SEED)
+    configs = study.comparison_grid("smoke", study.SEED)
     study.compute(Store(small / "stopped", "smoke"), configs[:2], n_jobs=1)
     partial = small / "stopped" / "smoke" / study.NAME / "0123.partial-abc"  # killed while writing
     partial.mkdir()

@@ -4,7 +4,8 @@
     python -m jrlib.study status --tier paper      how many are computed, and what is left
     python -m jrlib.study run --tier paper         compute what is missing, two cells at a time
     python -m jrlib.study run --dask tcp://host:8786   ... on the workers of a Dask cluster
-    python -m jrlib.study run --of curves          the learning curves instead of the comparison
+    python -m jrlib.study run --of curves          the learning curves instead of the comparison;
+                                                   "longer": the LSTM trained for longer
 
 A run that is stopped loses the cells it was at; given again, it goes on with the others.
 """
@@ -94,6 +95,7 @@ CURVES = {
 # How many simulations a network sees in training on them at most, epoch after epoch. NPE, which
 # takes `posterior.train_npe`'s epochs, has no such limit.
 SEEN = {"smoke": 400, "fast": 5000, "paper": 200_000}
+LONGER = 3
 
 # The same for NPE's own chapter: simulations and epochs of training, and of a second training at
 # the size of the published study; test simulations, and samples of the posterior for each.
@@ -186,6 +188,16 @@ def curves_grid(tier, seed):
     return sorted(configs, key=lambda config: config["n_simulations"])
 
 
+def longer_grid(tier, seed):
+    """The vanilla LSTM trained `LONGER` times as many epochs on the grid's own simulations.
+
+    It tells what more simulations do from what the longer training does that comes with them. The
+    other networks stop early when they make no progress.
+    """
+    configs = grid(tier, seed, methods=["VanillaLSTM"], noise_factors=[RECORDED])
+    return [{**config, "epochs": LONGER * config["epochs"], "keep": "scores"} for config in configs]
+
+
 def _keep(convention, variant, noise_factor, repeat):
     """Weights take megabytes: kept once for every method in the conventions that are compared."""
     if variant.startswith("published"):
@@ -195,14 +207,15 @@ def _keep(convention, variant, noise_factor, repeat):
 
 
 def comparison_grid(tier, seed):
-    """The configurations of all grids but the learning curves', the first seed's first."""
+    """The configurations of all grids on as many simulations as the study, first seed first."""
     configs = grid(tier, seed) + tabulated_grid(tier, seed)
     for variant in SIZES[tier].variants:
         configs += variant_grid(tier, seed, variant)
     return sorted(configs, key=lambda config: config["seed"])
 
 
-GRIDS = {"comparison": comparison_grid, "curves": curves_grid}  # of the command line
+# For the command line.
+GRIDS = {"comparison": comparison_grid, "curves": curves_grid, "longer": longer_grid}
 
 
 def compute(store, configs, **options):

@@ -86,10 +86,8 @@ CURVES = {
     ),
     "paper": (
         Curve(NETWORKS, (1.0,), ((3000, 1), (10_000, 1), (30_000, 1))),
-        Curve(NETWORKS, (1e4,), ((10_000, 1),)),
-        Curve(("NPE",), (1.0, 1e4), ((3000, 1), (10_000, 1), (30_000, 1), (100_000, 1))),
-        Curve(BASELINES, (1.0, 1e4), ((3000, 3), (10_000, 3), (30_000, 3), (100_000, 3))),
-        Curve(BASELINES, (1.0, 1e4), ((300_000, 1),)),
+        Curve(("NPE",), (1.0, 1e4), ((3000, 1), (10_000, 1), (30_000, 1))),
+        Curve(BASELINES, (1.0, 1e4), ((3000, 3), (10_000, 3), (30_000, 3), (100_000, 1))),
     ),
 }
 # How many simulations a network sees in training on them at most, epoch after epoch. NPE, which

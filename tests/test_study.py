@@ -80,7 +80,7 @@ def test_curves_of_the_paper_tier_go_as_far_as_is_said():
     frame = pd.DataFrame(study.curves_grid("paper", 0))
     largest = frame[frame.noise_factor == study.RECORDED].groupby("method").n_simulations.max()
     assert largest.min() >= 30 * study.SIZES["paper"].n_simulations
-    assert largest.max() == 300_000
+    assert largest["MLP"] >= 100 * study.SIZES["paper"].n_simulations
 
 
 @pytest.mark.parametrize("tier", study.CURVES)

@@ -37,10 +37,21 @@ def values(result_or_scores):
     return result_or_scores.set_index(["parameter", "metric"]).value
 
 
-@pytest.mark.parametrize("method", ["CNNBiLSTM", "EEGTransformer", "VanillaLSTM-mean", "NPE"])
-def test_stored_weights_give_the_stored_scores(store, method):
+@pytest.mark.parametrize(
+    ("method", "convention"),
+    [
+        ("EEGTransformer", "RELEASED"),
+        ("CNNBiLSTM", "RELEASED"),
+        ("CNNBiLSTM", "CLASSIC"),
+        ("VanillaLSTM", "CLASSIC"),
+        ("VanillaLSTM-mean", "RELEASED"),
+        ("NPE", "RELEASED"),
+    ],
+)
+def test_stored_weights_give_the_stored_scores(store, method, convention):
     """Weights reloaded, test simulations and noise made again, estimates scored again."""
-    config, result = next(stored_cells(store, method=method, keep="weights"))
+    chosen = {"method": method, "convention": convention, "keep": "weights"}
+    config, result = next(stored_cells(store, **chosen))
     test = comparison.test_set(config["convention"], config["n_test"], config["variant"])
     estimates = estimate(reload(config, result), test, config["noise_factor"])
     scale = Prior().quantity_std
@@ -55,13 +66,16 @@ def test_stored_weights_give_the_stored_scores(store, method):
 
 @pytest.mark.parametrize("convention", study.CONVENTIONS)
 @pytest.mark.parametrize(
-    ("method", "n_simulations"), [*((name, 1000) for name in SAME), ("Ridge", 30_000)]
+    ("method", "n_simulations", "noise_factor"),
+    [("Mean", 1000, 0.0), ("Ridge", 1000, 1e4), ("Ridge", 30_000, 1e4), ("MLP", 1000, 1e6)],
 )
-def test_stored_cells_are_what_their_configuration_gives(store, method, n_simulations, convention):
-    chosen = {"method": method, "n_simulations": n_simulations, "convention": convention}
-    config, result = next(stored_cells(store, **chosen, noise_factor=1e4, seed=study.SEED))
+def test_stored_cells_are_what_their_configuration_gives(
+    store, method, n_simulations, noise_factor, convention
+):
+    chosen = {"n_simulations": n_simulations, "noise_factor": noise_factor, "seed": study.SEED}
+    config, result = next(stored_cells(store, method=method, convention=convention, **chosen))
     again = cell(**config)
-    ours, theirs = values(again.tables["scores"]), values(result.tables["scores"])
+    ours, theirs = (r.tables["scores"][["value", "low", "high"]] for r in (again, result))
     np.testing.assert_allclose(ours, theirs, atol=SAME[method])
     assert again.values["n_train"] == result.values["n_train"]
     assert again.values["snr_db"] == pytest.approx(result.values["snr_db"], abs=SAME_DB)

@@ -77,6 +77,8 @@ class Curve:
 
 
 NETWORKS = tuple(name for name, method in METHODS.items() if method.is_network)
+LSTM = "VanillaLSTM"  # which learns or does not, by chance
+OTHERS = tuple(name for name in NETWORKS if name != LSTM)
 BASELINES = ("MLP", "Ridge")  # those that have something to learn
 CURVES = {
     "smoke": (Curve((*NETWORKS, "NPE", *BASELINES), (1.0,), ((200, 1),)),),
@@ -85,7 +87,8 @@ CURVES = {
         Curve(BASELINES, (1.0,), ((4000, 1),)),
     ),
     "paper": (
-        Curve(NETWORKS, (1.0,), ((3000, 1), (10_000, 1), (30_000, 1))),
+        Curve(OTHERS, (1.0,), ((3000, 1), (10_000, 1), (30_000, 1))),
+        Curve((LSTM,), (1.0,), ((3000, 3), (10_000, 1), (30_000, 1))),
         Curve(("NPE",), (1.0, 1e4), ((3000, 1), (10_000, 1), (30_000, 1))),
         Curve(BASELINES, (1.0, 1e4), ((3000, 3), (10_000, 3), (30_000, 3), (100_000, 1))),
     ),
@@ -93,7 +96,7 @@ CURVES = {
 # How many simulations a network sees in training on them at most, epoch after epoch. NPE, which
 # takes `posterior.train_npe`'s epochs, has no such limit.
 SEEN = {"smoke": 400, "fast": 5000, "paper": 200_000}
-LONGER = 3
+LONGER = 3  # times as many epochs, see `longer_grid`
 
 # The same for NPE's own chapter: simulations and epochs of training, and of a second training at
 # the size of the published study; test simulations, and samples of the posterior for each.
@@ -192,7 +195,7 @@ def longer_grid(tier, seed):
     It tells what more simulations do from what the longer training does that comes with them. The
     other networks stop early when they make no progress.
     """
-    configs = grid(tier, seed, methods=["VanillaLSTM"], noise_factors=[RECORDED])
+    configs = grid(tier, seed, methods=[LSTM], noise_factors=[RECORDED])
     return [{**config, "epochs": LONGER * config["epochs"], "keep": "scores"} for config in configs]
 
 

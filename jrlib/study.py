@@ -192,10 +192,10 @@ def curves_grid(tier, seed):
 def longer_grid(tier, seed):
     """The vanilla LSTM trained `LONGER` times as many epochs on the grid's own simulations.
 
-    It tells what more simulations do from what the longer training does that comes with them. The
-    other networks stop early when they make no progress.
+    It tells what more simulations do from what the longer training does that comes with them; under
+    CLASSIC, where the curves see this network learn. The others stop early.
     """
-    configs = grid(tier, seed, methods=[LSTM], noise_factors=[RECORDED])
+    options = {"conventions": ["CLASSIC"], "methods": [LSTM], "noise_factors": [RECORDED]}
     return [{**config, "epochs": LONGER * config["epochs"], "keep": "scores"} for config in configs]
 
 

@@ -196,7 +196,10 @@ def longer_grid(tier, seed):
     CLASSIC, where the curves see this network learn. The others stop early.
     """
     options = {"conventions": ["CLASSIC"], "methods": [LSTM], "noise_factors": [RECORDED]}
-    return [{**config, "epochs": LONGER * config["epochs"], "keep": "scores"} for config in configs]
+    return [
+        {**config, "epochs": LONGER * config["epochs"], "keep": "scores"}
+        for config in grid(tier, seed, **options)
+    ]
 
 
 def _keep(convention, variant, noise_factor, repeat):

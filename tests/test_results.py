@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from joblib.externals.loky import get_reusable_executor
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from jrlib import results
@@ -182,6 +183,7 @@ def kept_memory(x):
 
 def test_processes_keep_the_memory_that_they_free(tmp_path, monkeypatch):
     monkeypatch.delenv("MALLOC_TRIM_THRESHOLD_", raising=False)
+    get_reusable_executor().shutdown()  # processes that another test has left
     found = Store(tmp_path, "smoke").get_many("kept", kept_memory, [{"x": 1}, {"x": 2}])
     assert [result.values["kept"] for result in found] == ["4000000000"] * 2
     assert "MALLOC_TRIM_THRESHOLD_" not in os.environ

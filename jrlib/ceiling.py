@@ -506,15 +506,16 @@ def fractions(reached, ceilings):
     """Mean correlation of each method over `IDENTIFIABLE_NAMES`, over that of the ceiling.
 
     reached : rows of `study.scores`, ceilings : of `scores`, both of the metric "pearson"
-    Returns a DataFrame: convention, noise_factor, method, value, and low and high from the opposite
-    ends of both intervals, averaged likewise: wider than the interval of the ratio. A mean
-    predictor, which has no correlation, is left out.
+    Returns a DataFrame: convention, noise_factor, method, n_simulations, value, and low and high
+    from the opposite ends of both intervals, averaged likewise: wider than the interval of the
+    ratio. A mean predictor, which has no correlation, is left out.
     """
     by = ["convention", "noise_factor", "parameter"]
     both = reached.dropna(subset="value").merge(ceilings, on=by, suffixes=("", "_ceiling"))
     both = both[both.parameter.isin(IDENTIFIABLE_NAMES)]
     names = ["value", "low", "high", "value_ceiling", "low_ceiling", "high_ceiling"]
-    mean = both.groupby(["convention", "noise_factor", "method"], sort=False)[names].mean()
+    keys = ["convention", "noise_factor", "method", "n_simulations"]
+    mean = both.groupby(keys, sort=False)[names].mean()
     mean["value"] /= mean.value_ceiling
     mean["low"] /= mean.high_ceiling
     mean["high"] /= mean.low_ceiling

@@ -131,13 +131,7 @@ def grid(
     size = SIZES[tier]
     return [
         {
-            "convention": get_convention(convention).name,
-            "method": method,
-            "noise_factor": float(noise_factor),
-            "seed": seed + repeat,
-            "n_simulations": size.n_simulations,
-            "n_test": size.n_test,
-            "epochs": size.epochs,
+            **_config(size, convention, method, noise_factor, seed + repeat),
             "variant": variant,
             "keep": _keep(convention, variant, noise_factor, repeat),
         }
@@ -169,15 +163,9 @@ def curves_grid(tier, seed):
     size = SIZES[tier]
     configs = [
         {
-            "convention": convention,
-            "method": method,
-            "noise_factor": noise_factor,
-            "seed": seed + repeat,
+            **_config(size, convention, method, noise_factor, seed + repeat),
             "n_simulations": n_simulations,
-            "n_test": size.n_test,
             "epochs": max(1, min(size.epochs, round(SEEN[tier] / n_simulations))),
-            "variant": "standard",
-            "keep": "scores",
         }
         for curve in CURVES[tier]
         for noise_factor in curve.noise_factors
@@ -200,6 +188,21 @@ def longer_grid(tier, seed):
         {**config, "epochs": LONGER * config["epochs"], "keep": "scores"}
         for config in grid(tier, seed, **options)
     ]
+
+
+def _config(size, convention, method, noise_factor, seed):
+    """The configuration of a standard cell, of which only the scores are kept."""
+    return {
+        "convention": get_convention(convention).name,
+        "method": method,
+        "noise_factor": float(noise_factor),
+        "seed": seed,
+        "n_simulations": size.n_simulations,
+        "n_test": size.n_test,
+        "epochs": size.epochs,
+        "variant": "standard",
+        "keep": "scores",
+    }
 
 
 def _keep(convention, variant, noise_factor, repeat):

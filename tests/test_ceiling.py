@@ -130,11 +130,15 @@ def test_the_fraction_of_the_ceiling():
     by = ["convention", "noise_factor", "parameter"]
     ceilings = pd.DataFrame(rows, columns=by).assign(value=0.8, low=0.7, high=0.9)
     half = pd.DataFrame(rows, columns=by).assign(value=0.4, low=0.35, high=0.45, method="half")
+    half["n_simulations"] = 1000
     half.loc[~half.parameter.isin(IDENTIFIABLE_NAMES), ["value", "low", "high"]] = -1.0
     mean = half.assign(value=np.nan, method="mean predictor")
     (row,) = ceiling.fractions(pd.concat([half, mean]), ceilings).itertuples()
     assert row.method == "half"
     np.testing.assert_allclose([row.value, row.low, row.high], [0.5, 0.35 / 0.9, 0.45 / 0.7])
+    more = half.assign(value=0.6, n_simulations=3000)
+    both = ceiling.fractions(pd.concat([half, more]), ceilings).set_index("n_simulations").value
+    np.testing.assert_allclose([both[1000], both[3000]], [0.5, 0.75])
 
 
 def test_what_failed_is_counted_and_not_scored():

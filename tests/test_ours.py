@@ -8,15 +8,13 @@ import pytest
 
 from jrlib import claims, ours, study
 
-N = 400  # test responses
 
-
-def outcome(evidence, name, convention="CLASSIC", tier="paper"):
-    """Of one claim."""
+def outcome(evidence, name):
+    """Of one claim, under CLASSIC at the paper tier."""
     (claim,) = (claim for claim in ours.CLAIMS if claim.id == name)
-    evidence = SimpleNamespace(seeds=[0], n_simulations=1000, n_test=N, **evidence)
-    (entry,) = claims.ledger(evidence, tier, [claim])
-    return entry["conventions"][convention]["outcome"]
+    evidence = SimpleNamespace(seeds=[0], n_simulations=1000, n_test=400, **evidence)
+    (entry,) = claims.ledger(evidence, "paper", [claim])
+    return entry["conventions"]["CLASSIC"]["outcome"]
 
 
 def curves(**ends):

@@ -29,7 +29,7 @@ def test_the_grid_is_the_product_of_its_axes():
 
 
 @pytest.mark.parametrize("tier", study.SIZES)
-def test_everything_has_no_cell_twice_and_keeps_one_set_of_weights_a_method(tier):
+def test_the_comparison_has_no_cell_twice_and_keeps_one_set_of_weights_a_method(tier):
     frame = pd.DataFrame(study.comparison_grid(tier, 0))
     assert not frame.duplicated().any()
     kept = frame[frame.keep == "weights"]

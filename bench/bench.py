@@ -29,8 +29,8 @@ import pandas as pd
 import peers
 
 import jrlib
-from jrlib import kernel
-from jrlib.data import decimation
+from jrlib.sensors.datasets import decimation
+from jrlib.simulation import kernel
 
 HERE = Path(__file__).parent
 ROUNDS = 9

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.integrate import solve_ivp
 
 import jrlib
-from jrlib.model import right_hand_side
+from jrlib.simulation.equations import right_hand_side
 
 DURATION, INPUT, RATE = 1.0, 120.0, 1000.0
 

@@ -4,7 +4,7 @@ jrlib's randomize-then-optimize beside well-kept samplers that take batched like
 same posteriors in the same coordinates: emcee (ensemble moves), nautilus (importance nested
 sampling with neural networks) and pocoMC (preconditioned sequential Monte Carlo). Each may simulate
 `BUDGET` responses and starts knowing no more than the prior. Where they disagree, Metropolis steps
-from their draws say who is right (`jrlib.stationarity`). Prints a table and writes samplers.md and
+from their draws say who is right (`experiments.posterior_stationarity`). Prints a table and writes samplers.md and
 samplers.csv beside this file.
 """
 
@@ -26,10 +26,10 @@ from arviz_stats.base import array_stats
 from scipy.stats import norm
 
 from bench import markdown
-from jrlib import stationarity
-from jrlib.ceiling import Reference
-from jrlib.comparison import TEST, observations, test_set
-from jrlib.reference import Likelihood
+from experiments.compared_methods import TEST, observations, test_set
+from jrlib.diagnostics import stationarity
+from jrlib.inference.exact_posterior import Reference
+from jrlib.inference.likelihood import Likelihood
 
 HERE = Path(__file__).parent
 BUDGET = 300_000  # simulations

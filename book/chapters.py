@@ -31,7 +31,7 @@ import nbformat
 import papermill
 import yaml
 
-from jrlib import provenance, results
+from experiments import provenance, results
 
 BOOK = Path(__file__).resolve().parent
 IMAGE_TYPES = ("image/svg+xml", "image/png")

@@ -23,7 +23,7 @@ from bs4 import BeautifulSoup
 from pypdf import PdfReader, PdfWriter
 from pypdf.generic import NameObject, TextStringObject
 
-from jrlib import provenance
+from experiments import provenance
 
 BOOK = Path(__file__).resolve().parent
 HTML = BOOK / "_build" / "html"

@@ -2,7 +2,6 @@
 
 from importlib import import_module
 
-from jrlib.model import DivergenceWarning, simulate
 from jrlib.parameters import (
     CLASSIC,
     CONVENTIONS,
@@ -13,14 +12,18 @@ from jrlib.parameters import (
     TABULATED,
     TYPICAL,
     Convention,
-    Prior,
     identifiable,
-    sample_prior,
 )
-from jrlib.protocol import Protocol, simulate_erp
+from jrlib.priors import Prior, sample_prior
+from jrlib.simulation.integration import DivergenceWarning, simulate
+from jrlib.simulation.protocol import Protocol, simulate_erp
 
 # Imported when first asked for: MNE and torch take seconds, and simulating needs neither.
-_LAZY = {"lead_field": "jrlib.eeg", "Dataset": "jrlib.data", "make_dataset": "jrlib.data"}
+_LAZY = {
+    "lead_field": "jrlib.sensors.heads",
+    "Dataset": "jrlib.sensors.datasets",
+    "make_dataset": "jrlib.sensors.datasets",
+}
 
 __all__ = [
     "CLASSIC",

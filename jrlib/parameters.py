@@ -4,12 +4,10 @@ A parameter vector theta has nine entries, always in the order of `PARAMETER_NAM
 Everything else in jrlib reads names, order, units and ranges from here.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.special import ndtr, ndtri
-from scipy.stats import truncnorm
 
 
 @dataclass(frozen=True)
@@ -125,123 +123,3 @@ def quantities(theta):
 def table():
     """Table 1 as a DataFrame: symbol (LaTeX), meaning, typical value, range, unit; a row each."""
     return pd.DataFrame([vars(parameter) for parameter in PARAMETERS]).set_index("name")
-
-
-@dataclass(frozen=True)
-class Prior:
-    """Independent priors over the nine parameters.
-
-    kind: "normal" is the study's Normal(middle of the range, range / 4), "uniform" the box of its
-    inference notebook. truncated: cut the normal at the range (default); False draws from the
-    whole normal as the public code does, and then a few values are negative. ranges: (9, 2).
-    """
-
-    kind: str = "normal"
-    truncated: bool = True
-    ranges: tuple = field(default=tuple(map(tuple, RANGES.tolist())))
-
-    def __post_init__(self):
-        if self.kind not in ("normal", "uniform"):
-            raise ValueError(f"kind: got {self.kind!r}, expected 'normal' or 'uniform'")
-        ranges = np.asarray(self.ranges, dtype=float)
-        if ranges.shape != RANGES.shape:
-            raise ValueError(f"ranges: got shape {ranges.shape}, expected {RANGES.shape}")
-        for name, (low, high) in zip(PARAMETER_NAMES, ranges, strict=True):
-            if not (np.isfinite([low, high]).all() and low < high):
-                raise ValueError(f"ranges: {name} has ({low}, {high}), expected finite low < high")
-        object.__setattr__(self, "ranges", tuple(map(tuple, ranges.tolist())))
-
-    @property
-    def low(self):
-        return np.array(self.ranges)[:, 0]
-
-    @property
-    def high(self):
-        return np.array(self.ranges)[:, 1]
-
-    @property
-    def _width(self):
-        """Standard deviations of the untruncated normal and its half width in them, (9,) and 2."""
-        return (self.high - self.low) / 4.0, 2.0
-
-    @property
-    def mean(self):
-        """Prior mean (9,)."""
-        return (self.low + self.high) / 2.0
-
-    @property
-    def std(self):
-        """Prior standard deviation (9,), of the truncated normal where it is truncated."""
-        if self.kind == "uniform":
-            return (self.high - self.low) / np.sqrt(12.0)
-        sd, cut = self._width
-        return sd * (truncnorm.std(-cut, cut) if self.truncated else 1.0)
-
-    @property
-    def quantity_std(self):
-        """Prior standard deviation of the nine parameters and of C a_1..C a_4, (13,)."""
-        mean, variance = self.mean, self.std**2
-        square = variance + mean**2  # of independent factors, the mean squares multiply
-        products = square[4:8] * square[8] - (mean[4:8] * mean[8]) ** 2
-        return np.sqrt(np.concatenate([variance, products]))
-
-    def sample(self, n, rng):
-        """Draw theta (n, 9) with the numpy Generator `rng`."""
-        if n < 0:
-            raise ValueError(f"n: got {n}, expected at least 0")
-        return self.from_standard(rng.standard_normal((n, len(PARAMETERS))))
-
-    def log_prob(self, theta):
-        """Log density of theta (n, 9) -> (n,); -inf outside the support."""
-        theta = check_theta(theta)
-        inside = ((theta >= self.low) & (theta <= self.high)).all(axis=1)
-        if self.kind == "uniform":
-            return np.where(inside, -np.log(self.high - self.low).sum(), -np.inf)
-        sd, cut = self._width
-        density = -0.5 * ((theta - self.mean) / sd) ** 2 - np.log(sd * np.sqrt(2.0 * np.pi))
-        if not self.truncated:
-            return density.sum(axis=1)
-        density = density - np.log(ndtr(cut) - ndtr(-cut))
-        return np.where(inside, density.sum(axis=1), -np.inf)
-
-    def to_standard(self, theta):
-        """Coordinates z (n, 9) in which this prior is N(0, I): the probit of each parameter's cdf.
-
-        Values on the edge of the range map to +-8.2 standard deviations rather than to infinity;
-        values outside the support raise a ValueError.
-        """
-        theta = check_theta(theta)
-        sd, cut = self._width
-        if self.kind == "normal" and not self.truncated:
-            return (theta - self.mean) / sd
-        outside = np.argwhere((theta < self.low) | (theta > self.high))
-        if len(outside):
-            row, column = outside[0]
-            raise ValueError(
-                f"theta: {PARAMETER_NAMES[column]} = {theta[row, column]} in row {row} lies "
-                f"outside the prior's range {self.ranges[column]}"
-            )
-        if self.kind == "uniform":
-            cdf = (theta - self.low) / (self.high - self.low)
-        else:
-            cdf = truncnorm.cdf((theta - self.mean) / sd, -cut, cut)
-        tiny = np.finfo(float).eps / 2.0
-        return ndtri(np.clip(cdf, tiny, 1.0 - tiny))
-
-    def from_standard(self, z):
-        """The inverse of `to_standard`: z (n, 9) -> theta (n, 9)."""
-        z = np.asarray(z, dtype=np.float64)
-        sd, cut = self._width
-        if self.kind == "normal" and not self.truncated:
-            return self.mean + sd * z
-        if self.kind == "uniform":
-            return self.low + (self.high - self.low) * ndtr(z)
-        # Invert in the lower tail, where the cdf keeps its relative precision, and mirror.
-        below, above = ndtr(-cut), ndtr(cut)
-        lower = ndtri(below + ndtr(-np.abs(z)) * (above - below))
-        return np.clip(self.mean - np.sign(z) * sd * lower, self.low, self.high)
-
-
-def sample_prior(n, rng, *, kind="normal", truncated=True):
-    """Draw theta (n, 9) from the study's prior with the numpy Generator `rng`: see `Prior`."""
-    return Prior(kind=kind, truncated=truncated).sample(n, rng)

@@ -1,0 +1,1 @@
+"""The claims of the paper and our own, and how they are judged."""

@@ -1,0 +1,1 @@
+"""The computations of this paper, one module each, and the store of their results."""

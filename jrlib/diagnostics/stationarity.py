@@ -1,0 +1,30 @@
+"""Random-walk Metropolis, which must leave samples of the exact posterior as they are."""
+
+import numpy as np
+
+# Of the draws' own covariance root: bold steps along a straight ridge, small ones on a curved one.
+SCALES = (0.4, 0.1)
+
+
+def metropolis(reference, observed, points, root, n_steps, rng):
+    """Chains of random-walk Metropolis on the posterior given one observation.
+
+    reference : a `exact_posterior.Reference`; observed : (n_times,) mV
+    points : (n, 8), in the coordinates of `reference`: where the n chains start
+    root : (8, 8), with the steps' covariance root root^T, or (n, 8, 8), one for each chain; scaled
+        by the `SCALES` in turn
+    rng : numpy Generator
+
+    Returns how much the log densities have changed (n,), and which part of the steps was taken.
+    """
+    before = log_p = reference.log_density(points, observed)
+    n_taken = 0
+    for step in range(n_steps):
+        normal = SCALES[step % len(SCALES)] * rng.standard_normal((*points.shape, 1))
+        proposed = points + (root @ normal)[..., 0]
+        log_proposed = reference.log_density(proposed, observed)
+        taken = np.log(rng.random(len(points))) < log_proposed - log_p  # never where that is NaN
+        points = np.where(taken[:, np.newaxis], proposed, points)
+        log_p = np.where(taken, log_proposed, log_p)
+        n_taken += taken.sum()
+    return log_p - before, n_taken / (n_steps * len(points))

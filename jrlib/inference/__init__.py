@@ -1,0 +1,1 @@
+"""From evoked responses to parameters: likelihood, exact posteriors and trained flows."""

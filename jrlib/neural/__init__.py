@@ -1,0 +1,1 @@
+"""Networks of torch and simple baselines that estimate parameters, and how they are trained."""

@@ -1,0 +1,1 @@
+"""From parameters to evoked responses: the model's equations, their integration and its regimes."""

@@ -1,0 +1,51 @@
+"""The local test: chance levels for a posterior that is right, small p for one too wide."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from experiments import amortised_posteriors, compared_methods, local_calibration
+from jrlib.inference.exact_posterior import Reference
+from jrlib.inference.likelihood import Likelihood
+
+
+class Right:
+    """Stands for a trained flow: the truth is anywhere in its base, whatever the response."""
+
+    def __init__(self):
+        test = compared_methods.test_set("CLASSIC", 60, "standard")
+        self.reference = Reference(Likelihood.of(test, 1.0))
+
+    def base(self, points, observations, noise_factor):
+        assert points.shape == (len(observations), 8)
+        return np.random.default_rng(1).standard_normal(points.shape)
+
+    def features(self, observations, noise_factor):
+        return observations[:, 60:80] / observations[:, 60:80].std()
+
+
+def test_what_is_right_passes_and_what_is_too_wide_is_noticed(monkeypatch):
+    monkeypatch.setattr(amortised_posteriors, "reload", lambda config, result: Right())
+    monkeypatch.setattr(local_calibration, "WIDENED", (1.0, 2.0))
+    trained = {"CLASSIC": ({"n_test": 60}, SimpleNamespace())}
+    found = local_calibration.cell("CLASSIC", 1e4, 0, 3, 1000, 8, 3, 20, trained=trained)
+    judged = found.tables["judged"]
+    assert (judged.groupby(["widened", "classifier"]).size() == 20).all()
+    assert (judged.groupby(["widened", "number"]).statistic.nunique() == 3).all()
+    again = local_calibration.cell("CLASSIC", 1e4, 0, 3, 1000, 8, 3, 20, trained=trained).tables[
+        "judged"
+    ]
+    pd.testing.assert_frame_equal(again, judged, check_exact=True)
+    p = judged.groupby("widened").p
+    assert p.median()[1.0] > 0.1
+    assert p.median()[2.0] == 0.0
+
+
+def test_the_grid():
+    configs = local_calibration.grid("paper", 1)
+    assert {config["convention"] for config in configs} == {"RELEASED", "CLASSIC"}
+    assert all(config["n_simulations"] == 300_000 for config in configs)
+    with pytest.raises(ValueError, match="tier"):
+        local_calibration.grid("huge", 1)

@@ -1,0 +1,184 @@
+"""Metrics against SciPy, their invariances, and the coverage of the bootstrap intervals."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from jrlib.diagnostics import scoring
+
+RNG = np.random.default_rng(11)
+TRUTH = RNG.normal(size=(120, 3)) * [1.0, 50.0, 1e-3] + [0.0, 1e4, 0.0]
+ESTIMATE = 0.6 * TRUTH + RNG.normal(size=(120, 3)) * [0.5, 30.0, 5e-3]
+TIED = np.round(TRUTH / [0.5, 25.0, 5e-4]), np.round(ESTIMATE / [0.5, 25.0, 2e-3])
+SCALE = np.array([1.0, 50.0, 1e-3])
+
+
+@pytest.mark.parametrize("truth, estimate", [(TRUTH, ESTIMATE), TIED])
+def test_correlations_are_those_of_scipy(truth, estimate):
+    columns = list(zip(truth.T, estimate.T, strict=True))
+    expected = [stats.pearsonr(x, y).statistic for x, y in columns]
+    np.testing.assert_allclose(scoring.pearson(truth, estimate), expected, rtol=1e-9)
+    expected = [stats.spearmanr(x, y).statistic for x, y in columns]
+    np.testing.assert_allclose(scoring.spearman(truth, estimate), expected, rtol=1e-9)
+
+
+def test_rmse_and_r2_by_their_definitions():
+    error = ((ESTIMATE - TRUTH) ** 2).mean(axis=0)
+    np.testing.assert_allclose(scoring.rmse(TRUTH, ESTIMATE, SCALE), np.sqrt(error) / SCALE)
+    np.testing.assert_allclose(scoring.r2(TRUTH, ESTIMATE), 1 - error / TRUTH.var(axis=0))
+    mean = np.broadcast_to(TRUTH.mean(axis=0), TRUTH.shape)
+    np.testing.assert_allclose(scoring.r2(TRUTH, mean), 0, atol=1e-9)
+    np.testing.assert_allclose(scoring.rmse(TRUTH, mean, TRUTH.std(axis=0)), 1)
+
+
+def test_invariances():
+    moved = ESTIMATE * [2.0, 0.1, 1e3] + [5.0, -1.0, 1.0]
+    pearson = scoring.pearson(TRUTH, ESTIMATE)
+    np.testing.assert_allclose(scoring.pearson(TRUTH, moved), pearson, rtol=1e-9)
+    np.testing.assert_allclose(scoring.pearson(TRUTH, -moved), -pearson, rtol=1e-9)
+    np.testing.assert_allclose(scoring.pearson(ESTIMATE, TRUTH), pearson, rtol=1e-9)
+    bent = np.arctan((ESTIMATE - ESTIMATE.mean(axis=0)) / ESTIMATE.std(axis=0))
+    spearman = scoring.spearman(TRUTH, ESTIMATE)
+    np.testing.assert_allclose(scoring.spearman(TRUTH, bent), spearman, rtol=1e-9)
+    order = np.random.default_rng(0).permutation(len(TRUTH))
+    np.testing.assert_allclose(scoring.spearman(TRUTH[order], ESTIMATE[order]), spearman)
+    np.testing.assert_allclose(scoring.pearson(TRUTH, TRUTH), 1)
+    np.testing.assert_allclose(scoring.spearman(TRUTH, TRUTH**3), 1)
+    np.testing.assert_allclose(scoring.r2(TRUTH, TRUTH), 1)
+
+
+@pytest.mark.parametrize("truth, estimate", [(TRUTH, ESTIMATE), TIED])
+def test_a_weighted_metric_is_the_metric_of_the_repeated_rows(truth, estimate):
+    weights = scoring._multiplicities(np.random.default_rng(4), 5, len(truth))
+    np.testing.assert_array_equal(weights.sum(axis=1), len(truth))
+    for function in (scoring._pearson, scoring._spearman, scoring._rmse, scoring._r2):
+        together = function(weights, truth, estimate)
+        for row, counts in zip(together, weights.astype(int), strict=True):
+            repeated = np.repeat(truth, counts, axis=0), np.repeat(estimate, counts, axis=0)
+            alone = function(np.ones((1, len(truth))), *repeated)[0]
+            np.testing.assert_allclose(row, alone, rtol=1e-8)
+
+
+def test_score_is_tidy_and_agrees_with_the_functions():
+    table = scoring.score(TRUTH, ESTIMATE, ["a", "b", "c"], scale=SCALE, n_bootstrap=50)
+    assert list(table.columns) == ["parameter", "metric", "value", "low", "high", "n"]
+    assert list(table.metric) == list(scoring.METRICS) * 3
+    assert (table.n == 120).all()
+    wide = table.pivot(index="parameter", columns="metric", values="value")
+    np.testing.assert_allclose(wide["pearson"], scoring.pearson(TRUTH, ESTIMATE))
+    np.testing.assert_allclose(wide["spearman"], scoring.spearman(TRUTH, ESTIMATE))
+    np.testing.assert_allclose(wide["rmse"], scoring.rmse(TRUTH, ESTIMATE, SCALE))
+    np.testing.assert_allclose(wide["r2"], scoring.r2(TRUTH, ESTIMATE))
+    assert ((table.low < table.value) & (table.value < table.high)).all()
+
+
+def test_intervals_depend_on_the_seed_alone(monkeypatch):
+    def table(seed):
+        return scoring.score(TRUTH, ESTIMATE, "abc", scale=SCALE, n_bootstrap=60, seed=seed)
+
+    first = table(1)
+    assert not first.low.equals(table(2).low)
+    monkeypatch.setattr(scoring, "CHUNK", 7 * len(TRUTH))  # nine chunks instead of one
+    pd.testing.assert_frame_equal(first, table(1))
+
+
+def test_intervals_are_those_of_scipy():
+    x, y = TRUTH[:, 0], ESTIMATE[:, 0]
+    peer = stats.bootstrap(
+        (x, y),
+        lambda x, y, axis: stats.pearsonr(x, y, axis=axis).statistic,
+        paired=True,
+        vectorized=True,
+        method="percentile",
+        n_resamples=4000,
+        rng=np.random.default_rng(5),
+    ).confidence_interval
+    row = scoring.score(x[:, None], y[:, None], ["a"], scale=[1.0], n_bootstrap=4000).iloc[0]
+    assert row.metric == "pearson"
+    width = peer.high - peer.low
+    assert row.low == pytest.approx(peer.low, abs=0.05 * width)
+    assert row.high == pytest.approx(peer.high, abs=0.05 * width)
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.9])
+def test_coverage_of_the_intervals(correlation):
+    # Columns are independent repetitions of a test set of 100 simulations; a bivariate normal has
+    # Spearman's correlation 6 / pi arcsin(rho / 2) and R^2 = rho^2 for the best prediction rho x.
+    repetitions, n = 400, 100
+    rng = np.random.default_rng(6)
+    x = rng.standard_normal((n, repetitions))
+    truth = correlation * x + np.sqrt(1 - correlation**2) * rng.standard_normal(x.shape)
+    table = scoring.score(truth, x, range(repetitions), scale=np.ones(repetitions), n_bootstrap=400)
+    spearman = 6 / np.pi * np.arcsin(correlation / 2)
+    for metric, value in (("pearson", correlation), ("spearman", spearman)):
+        rows = table[table.metric == metric]
+        covered = np.mean((rows.low <= value) & (value <= rows.high))
+        assert 0.91 < covered < 0.98, metric  # 0.95 +- 0.011 by chance
+
+
+def test_a_constant_estimate_has_no_correlation_but_an_error():
+    constant = np.full_like(TRUTH, 0.1)
+    table = scoring.score(TRUTH, constant, "abc", scale=SCALE, n_bootstrap=20)
+    correlations = table[table.metric.isin(["pearson", "spearman"])]
+    assert correlations[["value", "low", "high"]].isna().all().all()
+    others = table[~table.metric.isin(["pearson", "spearman"])]
+    assert np.isfinite(others[["value", "low", "high"]]).all().all()
+    assert np.isnan(scoring.pearson(constant, TRUTH)).all()
+    assert np.isnan(scoring.r2(constant, TRUTH)).all()
+
+
+def test_two_rows_still_score():
+    table = scoring.score(TRUTH[:2], ESTIMATE[:2], "abc", scale=SCALE, n_bootstrap=30)
+    assert (table.n == 2).all()
+    assert np.isfinite(table.value).all()
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"truth": TRUTH[:1], "estimate": ESTIMATE[:1]}, "truth: got shape"),
+        ({"estimate": ESTIMATE[:, 0]}, "estimate: got shape"),
+        ({"estimate": ESTIMATE[:-1]}, r"estimate: got shape \(119, 3\)"),
+        ({"estimate": np.where(TRUTH[7, 1] == TRUTH, np.nan, 0)}, "estimate: .* row 7, column 1"),
+        ({"names": ["a"]}, "names: got 1, expected 3"),
+        ({"scale": [1.0, 0.0, 1.0]}, "scale: got"),
+        ({"n_bootstrap": 0}, "n_bootstrap: got 0"),
+        ({"level": 95}, "level: got 95"),
+    ],
+)
+def test_bad_input_is_named(change, message):
+    arguments = {"truth": TRUTH, "estimate": ESTIMATE, "names": "abc", "scale": SCALE} | change
+    with pytest.raises(ValueError, match=message):
+        scoring.score(**arguments)
+
+
+def test_a_fraction_is_the_ratio_of_two_correlations_on_the_same_rows():
+    rng = np.random.default_rng(0)
+    truth = rng.standard_normal((500, 2))
+    best, estimate = (truth + sd * rng.standard_normal(truth.shape) for sd in (0.5, 1.0))
+    frame = scoring.fraction(truth, estimate, best, ["one", "other"])
+    expected = scoring.pearson(truth, estimate) / scoring.pearson(truth, best)
+    np.testing.assert_allclose(frame.value, expected)
+    np.testing.assert_allclose(frame.best, scoring.pearson(truth, best))
+    assert ((frame.low < expected) & (expected < frame.high)).all()
+    same = scoring.fraction(truth, best, best, ["one", "other"])  # nothing is left to chance
+    np.testing.assert_allclose(same[["value", "low", "high"]], 1.0)
+
+
+@pytest.mark.parametrize("level", [0.5, 0.9])
+def test_conformal_intervals_hold_the_truth_as_often_as_they_promise(level):
+    """For errors of any distribution: 4,000 repetitions of 99 errors and a further one."""
+    rng = np.random.default_rng(0)
+    errors = rng.standard_t(2, (100, 4000))
+    held = np.abs(errors[99]) <= scoring.conformal(errors[:99], level)
+    assert held.mean() == pytest.approx(level, abs=4 * np.sqrt(level * (1 - level) / 4000))
+
+
+def test_conformal_intervals_need_enough_errors():
+    with pytest.raises(ValueError, match="errors: 5 rows are too few"):
+        scoring.conformal(np.zeros((5, 1)), 0.9)
+    with pytest.raises(ValueError, match="level: got 1"):
+        scoring.conformal(np.zeros((5, 1)), 1.0)
+    with pytest.raises(ValueError, match="errors: expected finite"):
+        scoring.conformal([[np.nan]], 0.5)

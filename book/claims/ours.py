@@ -14,7 +14,7 @@ from claims.ledger import CannotBeTestedError, Claim, Finding
 from claims.paper import NETWORKS, NOISE
 from experiments import amortised_posteriors
 from experiments.compared_methods import METHODS
-from jrlib.diagnostics.scoring import fraction
+from jrlib.diagnostics.scoring import fraction_of_optimal
 from jrlib.parameters import IDENTIFIABLE_NAMES, QUANTITY_NAMES
 
 REAL = 1e4  # the noise factor of real EEG
@@ -150,10 +150,12 @@ def _exact_found(evidence, convention):
         both[both] = group.accepted.to_numpy()[table.number[both]]
         if both.sum() > 2:
             means = result.arrays["exact"][row][table.number[both]]
-            rows = fraction(arrays["truth"][both], means, arrays["mean"][both], QUANTITY_NAMES)
+            rows = fraction_of_optimal(
+                arrays["truth"][both], means, arrays["mean"][both], names=QUANTITY_NAMES
+            )
             rows = rows[
                 rows.parameter.isin(IDENTIFIABLE_NAMES)
-                & (rows.best >= amortised_posteriors.TELLING)
+                & (rows.optimal >= amortised_posteriors.TELLING)
             ]
             worst = rows.loc[rows.value.idxmin()]
             name = f"... smallest part of the ceiling: {worst.parameter}"

@@ -347,7 +347,7 @@ def fractions(configs, found, gathered):
 
     gathered : exact posteriors, as from `exact_posteriors` or `exact_posteriors.gather`; those that are
         accepted and that the cells have checked count
-    Returns a DataFrame with the columns of `scoring.fraction`, convention, noise_factor,
+    Returns a DataFrame with the columns of `scoring.fraction_of_optimal`, convention, noise_factor,
     n_simulations and seed, for `IDENTIFIABLE_NAMES`; see `telling`.
     """
     pairs = [
@@ -367,7 +367,7 @@ def answered(configs, found, gathered):
 def _fractions(pairs, gathered):
     """`fractions` of pairs: configuration with one noise factor, means (n, 13) of its answers."""
     labels = ["convention", "noise_factor", "n_simulations", "seed"]
-    frames = [pd.DataFrame(columns=["parameter", "best", "value", "low", "high", "n", *labels])]
+    frames = [pd.DataFrame(columns=["parameter", "optimal", "value", "low", "high", "n", *labels])]
     for config, means in pairs:
         key = config["convention"], config["noise_factor"]
         if key not in gathered:
@@ -376,8 +376,8 @@ def _fractions(pairs, gathered):
         kept = (table.accepted & (table.number < len(means))).to_numpy()
         if kept.sum() < FEWEST:
             continue
-        truth, best, numbers = arrays["truth"][kept], arrays["mean"][kept], table.number[kept]
-        frame = scoring.fraction(truth, means[numbers], best, QUANTITY_NAMES)
+        truth, optimum, numbers = arrays["truth"][kept], arrays["mean"][kept], table.number[kept]
+        frame = scoring.fraction_of_optimal(truth, means[numbers], optimum, names=QUANTITY_NAMES)
         frame = frame[frame.parameter.isin(IDENTIFIABLE_NAMES)]
         frames.append(frame.assign(**{label: config[label] for label in labels}))
     return pd.concat(frames[1:] or frames, ignore_index=True)
@@ -385,7 +385,7 @@ def _fractions(pairs, gathered):
 
 def telling(parts):
     """Rows of `fractions` whose ceiling is at least `TELLING`."""
-    return parts[parts.best >= TELLING]
+    return parts[parts.optimal >= TELLING]
 
 
 def needed(parts, target=TARGET):

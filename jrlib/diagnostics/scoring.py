@@ -67,14 +67,8 @@ def score(truth, estimate, names, *, scale, n_bootstrap=1000, level=0.95, seed=0
     """
     truth, estimate = _check(truth, estimate)
     n, k = truth.shape
-    names = list(names)
-    if len(names) != k:
-        raise ValueError(f"names: got {len(names)}, expected {k}, one for each column of truth")
+    names = _check_names(names, k)
     scale = _check_scale(scale, k)
-    if n_bootstrap != int(n_bootstrap) or n_bootstrap < 1:
-        raise ValueError(f"n_bootstrap: got {n_bootstrap}, expected a whole number from 1")
-    if not 0 < level < 1:
-        raise ValueError(f"level: got {level}, expected a number between 0 and 1")
 
     def all_metrics(weights):  # (b, n) -> (b, k, 4)
         functions = (_pearson, _spearman, _rmse, _r2)
@@ -82,20 +76,8 @@ def score(truth, estimate, names, *, scale, n_bootstrap=1000, level=0.95, seed=0
         values[..., METRICS.index("rmse")] /= scale
         return values
 
-    rng = np.random.default_rng(seed)
     value = all_metrics(np.ones((1, n)))[0]
-    replicates = np.concatenate(
-        [
-            all_metrics(_multiplicities(rng, size, n))
-            for size in _chunks(int(n_bootstrap), max(1, CHUNK // n))
-        ]
-    )
-    tails = [(1 - level) / 2, (1 + level) / 2]
-    low, high = np.full((2, k, len(METRICS)), np.nan)
-    for j, m in np.argwhere(np.isfinite(value)):
-        finite = replicates[:, j, m][np.isfinite(replicates[:, j, m])]
-        if len(finite):
-            low[j, m], high[j, m] = np.quantile(finite, tails)
+    low, high = _interval(value, _bootstrap(all_metrics, n, n_bootstrap, seed), level)
     return pd.DataFrame(
         {
             "parameter": np.repeat(names, len(METRICS)),
@@ -108,23 +90,71 @@ def score(truth, estimate, names, *, scale, n_bootstrap=1000, level=0.95, seed=0
     )
 
 
-def fraction(truth, estimate, best, names, *, n_bootstrap=1000, level=0.95, seed=0):
-    """Pearson correlation of an estimate as a part of that of the best one, on the same rows.
+def fraction_of_optimal(
+    truth, estimate, optimum, *, names, averages=None, n_bootstrap=1000, level=0.95, seed=0
+):
+    """What fraction of the optimal estimate's correlation an estimate reaches, on the same rows.
 
-    truth, estimate, best : (n, k); names : k of them; n_bootstrap, level, seed : see `score`
-    Returns a DataFrame: parameter, best (its correlation), value, low, high, n. As both are
-    resampled together, what the rows have in common drops out of the interval.
+    The posterior mean under the exact likelihood and the true prior is the estimate of least
+    squared error, and no other correlates better with the truth, on average over the prior. The
+    fraction is Pearson's correlation of the estimate with the truth over that of the optimal one.
+
+    truth, optimum : (n, k) quantities of n test simulations, and their optimal estimates
+    estimate : (n, k), or (s, n, k) for s trainings of one method, whose correlations are averaged
+    names : k names of the quantities
+    averages : dict from a name to some of `names`; for each entry there is a further row, the mean
+        of the estimate's correlations over these quantities over the mean of the optimum's
+    n_bootstrap, level, seed : see `score`
+
+    Returns a DataFrame, a row for each of `names` and `averages`, with the columns parameter,
+    optimal (the correlation of the optimal estimate, or its mean), value (the fraction), low, high
+    and n. The intervals are percentile intervals of a paired bootstrap: truth, estimate and optimum
+    are resampled together, so that what they share drops out, and an estimate that is the optimum
+    has exactly 1 without any width. They say what another test set would change, not another
+    training run. An estimate that is constant has no correlation: NaN.
+    Raises ValueError for shapes that do not fit, values that are not finite, and unknown names.
     """
-    truth, estimate = _check(truth, estimate)
-    _, best = _check(truth, best)
-    rng = np.random.default_rng(seed)
-    ones, weights = np.ones((1, len(truth))), _multiplicities(rng, n_bootstrap, len(truth))
-    of_best = _pearson(ones, truth, best)[0]
-    ratios = _pearson(weights, truth, estimate) / _pearson(weights, truth, best)
-    low, high = np.nanquantile(ratios, [(1 - level) / 2, (1 + level) / 2], axis=0)
-    value = _pearson(ones, truth, estimate)[0] / of_best
-    columns = {"best": of_best, "value": value, "low": low, "high": high}
-    return pd.DataFrame({"parameter": list(names), **columns, "n": len(truth)})
+    trainings = np.asarray(estimate, dtype=float)
+    if trainings.ndim != 3:
+        trainings = trainings[np.newaxis]
+    if not len(trainings):
+        raise ValueError("estimate: got no training, expected at least one")
+    truth, optimum = _check(truth, optimum, "optimum")
+    trainings = [_check(truth, training)[1] for training in trainings]
+    names, averages = _check_names(names, truth.shape[1]), dict(averages or {})
+    members = []
+    for label, chosen in averages.items():
+        for name in chosen:
+            if name not in names:
+                raise ValueError(f"averages: {label!r} names {name!r}, expected some of {names}")
+        members.append([names.index(name) for name in chosen])
+        if not members[-1]:
+            raise ValueError(f"averages: {label!r} names no quantity, expected at least one")
+
+    def with_averages(correlations):  # (b, k) -> (b, k + number of averages)
+        means = [correlations[:, columns].mean(axis=1) for columns in members]
+        return np.column_stack([correlations, *means])
+
+    def of_optimum(weights):
+        return with_averages(_pearson(weights, truth, optimum))
+
+    def fractions(weights):
+        reached = np.mean([_pearson(weights, truth, training) for training in trainings], axis=0)
+        return with_averages(reached) / of_optimum(weights)
+
+    ones = np.ones((1, len(truth)))
+    value = fractions(ones)[0]
+    low, high = _interval(value, _bootstrap(fractions, len(truth), n_bootstrap, seed), level)
+    return pd.DataFrame(
+        {
+            "parameter": [*names, *averages],
+            "optimal": of_optimum(ones)[0],
+            "value": value,
+            "low": low,
+            "high": high,
+            "n": len(truth),
+        }
+    )
 
 
 def conformal(errors, level):
@@ -147,8 +177,32 @@ def conformal(errors, level):
     return np.sort(np.abs(errors), axis=0)[place - 1]
 
 
-def _chunks(total, size):
-    return [min(size, total - start) for start in range(0, total, size)]
+def _bootstrap(statistic, n, n_bootstrap, seed):
+    """Values of a statistic for resamples of n rows, (n_bootstrap, ...).
+
+    statistic : from the weights (b, n) of the rows in b resamples to values (b, ...)
+    """
+    if n_bootstrap != int(n_bootstrap) or n_bootstrap < 1:
+        raise ValueError(f"n_bootstrap: got {n_bootstrap}, expected a whole number from 1")
+    rng, size, total = np.random.default_rng(seed), max(1, CHUNK // n), int(n_bootstrap)
+    sizes = [min(size, total - start) for start in range(0, total, size)]
+    return np.concatenate([statistic(_multiplicities(rng, size, n)) for size in sizes])
+
+
+def _interval(value, replicates, level):
+    """Percentile interval (2, ...) of replicates (n_bootstrap, ...) around values (...).
+
+    Replicates that are not finite are left out; NaN where the value or all of them are not.
+    """
+    if not 0 < level < 1:
+        raise ValueError(f"level: got {level}, expected a number between 0 and 1")
+    ends = np.full((2, *value.shape), np.nan)
+    for place in map(tuple, np.argwhere(np.isfinite(value))):
+        finite = replicates[:, *place]
+        finite = finite[np.isfinite(finite)]
+        if len(finite):
+            ends[:, *place] = np.quantile(finite, [(1 - level) / 2, (1 + level) / 2])
+    return ends
 
 
 def _multiplicities(rng, size, n):
@@ -226,9 +280,9 @@ def _ratio(covariance, var_x, var_y):
     return np.where(varies, np.clip(correlation, -1.0, 1.0), np.nan)
 
 
-def _check(truth, estimate):
+def _check(truth, estimate, argument="estimate"):
     truth, estimate = np.asarray(truth, dtype=float), np.asarray(estimate, dtype=float)
-    for name, values in (("truth", truth), ("estimate", estimate)):
+    for name, values in (("truth", truth), (argument, estimate)):
         if values.ndim != 2 or len(values) < 2:
             raise ValueError(
                 f"{name}: got shape {values.shape}, expected (simulations, parameters) with at "
@@ -239,8 +293,15 @@ def _check(truth, estimate):
             row, column = bad[0]
             raise ValueError(f"{name}: not finite at row {row}, column {column}")
     if truth.shape != estimate.shape:
-        raise ValueError(f"estimate: got shape {estimate.shape}, expected truth's {truth.shape}")
+        raise ValueError(f"{argument}: got shape {estimate.shape}, expected truth's {truth.shape}")
     return truth, estimate
+
+
+def _check_names(names, k):
+    names = list(names)
+    if len(names) != k:
+        raise ValueError(f"names: got {len(names)}, expected {k}, one for each column of truth")
+    return names
 
 
 def _check_scale(scale, k):

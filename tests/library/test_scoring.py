@@ -4,6 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from sklearn.feature_selection import r_regression
+from sklearn.metrics import r2_score, root_mean_squared_error
 
 from jrlib.diagnostics import scoring
 
@@ -153,17 +155,132 @@ def test_bad_input_is_named(change, message):
         scoring.score(**arguments)
 
 
+@pytest.mark.parametrize("truth, estimate", [(TRUTH, ESTIMATE), TIED])
+def test_scores_are_those_of_scikit_learn(truth, estimate):
+    np.testing.assert_allclose(
+        scoring.pearson(truth, estimate),
+        [r_regression(x[:, None], y)[0] for x, y in zip(estimate.T, truth.T, strict=True)],
+        rtol=1e-9,
+    )
+    np.testing.assert_allclose(
+        scoring.r2(truth, estimate), r2_score(truth, estimate, multioutput="raw_values"), rtol=1e-9
+    )
+    np.testing.assert_allclose(
+        scoring.rmse(truth, estimate, np.ones(3)),
+        root_mean_squared_error(truth, estimate, multioutput="raw_values"),
+        rtol=1e-9,
+    )
+
+
+def make_estimates(n=500, k=2, seed=0):
+    """Truths (n, k), optimal estimates, and estimates (3, n, k) of three trainings."""
+    rng = np.random.default_rng(seed)
+    truth = rng.standard_normal((n, k))
+    optimum = truth + 0.5 * rng.standard_normal(truth.shape)
+    return truth, optimum, truth + rng.standard_normal((3, n, k))
+
+
 def test_a_fraction_is_the_ratio_of_two_correlations_on_the_same_rows():
-    rng = np.random.default_rng(0)
-    truth = rng.standard_normal((500, 2))
-    best, estimate = (truth + sd * rng.standard_normal(truth.shape) for sd in (0.5, 1.0))
-    frame = scoring.fraction(truth, estimate, best, ["one", "other"])
-    expected = scoring.pearson(truth, estimate) / scoring.pearson(truth, best)
+    truth, optimum, (estimate, *_) = make_estimates()
+    frame = scoring.fraction_of_optimal(truth, estimate, optimum, names=["one", "other"])
+    assert list(frame.columns) == ["parameter", "optimal", "value", "low", "high", "n"]
+    expected = scoring.pearson(truth, estimate) / scoring.pearson(truth, optimum)
     np.testing.assert_allclose(frame.value, expected)
-    np.testing.assert_allclose(frame.best, scoring.pearson(truth, best))
+    np.testing.assert_allclose(frame.optimal, scoring.pearson(truth, optimum))
     assert ((frame.low < expected) & (expected < frame.high)).all()
-    same = scoring.fraction(truth, best, best, ["one", "other"])  # nothing is left to chance
-    np.testing.assert_allclose(same[["value", "low", "high"]], 1.0)
+
+
+def test_the_optimum_reaches_all_of_itself_and_nothing_is_left_to_chance():
+    truth, optimum, _ = make_estimates()
+    frame = scoring.fraction_of_optimal(
+        truth, optimum, optimum, names=["one", "other"], averages={"both": ["one", "other"]}
+    )
+    assert (frame[["value", "low", "high"]] == 1.0).all().all()
+
+
+def test_a_fraction_is_that_of_a_plain_loop_with_averages_and_trainings():
+    truth, optimum, trainings = make_estimates(60, 3)
+    names, chosen = ["a", "b", "c"], [0, 2]
+    options = {"names": names, "averages": {"a and c": ["a", "c"]}}
+    frame = scoring.fraction_of_optimal(
+        truth, trainings, optimum, **options, n_bootstrap=200, level=0.9, seed=3
+    )
+
+    def fraction(rows):
+        def correlations(estimate):
+            columns = zip(truth[rows].T, estimate[rows].T, strict=True)
+            return np.array([np.corrcoef(x, y)[0, 1] for x, y in columns])
+
+        reached = np.mean([correlations(training) for training in trainings], axis=0)
+        possible = correlations(optimum)
+        return [*(reached / possible), reached[chosen].mean() / possible[chosen].mean()]
+
+    resamples = np.random.default_rng(3).integers(60, size=(200, 60))
+    low, high = np.quantile([fraction(rows) for rows in resamples], [0.05, 0.95], axis=0)
+    assert list(frame.parameter) == ["a", "b", "c", "a and c"]
+    assert (frame.n == 60).all()
+    np.testing.assert_allclose(frame.value, fraction(np.arange(60)), rtol=1e-10)
+    np.testing.assert_allclose(frame.low, low, rtol=1e-10)
+    np.testing.assert_allclose(frame.high, high, rtol=1e-10)
+    np.testing.assert_allclose(
+        frame.optimal.iloc[-1], scoring.pearson(truth, optimum)[chosen].mean(), rtol=1e-10
+    )
+
+
+def test_a_fraction_knows_no_units():
+    truth, optimum, trainings = make_estimates()
+    options = {"names": ["one", "other"], "averages": {"both": ["one", "other"]}}
+    plain = scoring.fraction_of_optimal(truth, trainings, optimum, **options)
+    moved = scoring.fraction_of_optimal(
+        1e3 * truth + 5.0, [2.0, 1e-4] * trainings - 1.0, 30.0 * optimum, **options
+    )
+    pd.testing.assert_frame_equal(plain, moved, rtol=1e-9)
+
+
+def test_coverage_of_the_intervals_of_fractions():
+    # Columns are independent repetitions of a test set of 100 simulations. The optimum correlates
+    # by 1 / sqrt(1 + 0.25) with the truth, and the estimate adds noise to the optimum.
+    repetitions, n = 400, 100
+    rng = np.random.default_rng(8)
+    truth = rng.standard_normal((n, repetitions))
+    optimum = truth + 0.5 * rng.standard_normal(truth.shape)
+    estimate = optimum + 0.75 * rng.standard_normal(truth.shape)
+    value = np.sqrt(1.25 / (1.25 + 0.75**2))
+    table = scoring.fraction_of_optimal(
+        truth, estimate, optimum, names=range(repetitions), n_bootstrap=400
+    )
+    covered = np.mean((table.low <= value) & (value <= table.high))
+    assert 0.91 < covered < 0.98  # 0.95 +- 0.011 by chance
+
+
+def test_a_constant_estimate_has_no_fraction():
+    truth, optimum, _ = make_estimates()
+    frame = scoring.fraction_of_optimal(
+        truth, np.ones_like(truth), optimum, names="ab", averages={"both": "ab"}
+    )
+    assert frame[["value", "low", "high"]].isna().all().all()
+    assert np.isfinite(frame.optimal).all()
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"estimate": np.zeros((0, 500, 2))}, "estimate: got no training"),
+        ({"estimate": np.zeros((3, 499, 2))}, r"estimate: got shape \(499, 2\), expected"),
+        ({"optimum": np.zeros((500, 3))}, r"optimum: got shape \(500, 3\), expected"),
+        ({"optimum": np.full((500, 2), np.nan)}, "optimum: not finite at row 0, column 0"),
+        ({"names": ["one"]}, "names: got 1, expected 2"),
+        ({"averages": {"all": ["third"]}}, "averages: 'all' names 'third', expected some of"),
+        ({"averages": {"none": []}}, "averages: 'none' names no quantity"),
+        ({"n_bootstrap": 0}, "n_bootstrap: got 0"),
+        ({"level": 95}, "level: got 95"),
+    ],
+)
+def test_bad_input_of_a_fraction_is_named(change, message):
+    truth, optimum, trainings = make_estimates()
+    arguments = {"truth": truth, "estimate": trainings, "optimum": optimum}
+    with pytest.raises(ValueError, match=message):
+        scoring.fraction_of_optimal(**arguments | {"names": ["one", "other"]} | change)
 
 
 @pytest.mark.parametrize("level", [0.5, 0.9])

@@ -14,9 +14,9 @@ import torch
 from experiments.results import Result, weights_of
 from jrlib.diagnostics import scoring
 from jrlib.inference import flows
-from jrlib.neural.architectures import NETWORKS, build_network
+from jrlib.neural.architectures import ARCHITECTURES, build_regressor
 from jrlib.neural.baselines import BASELINES
-from jrlib.neural.training import fit, predict
+from jrlib.neural.training import TrainingSettings, fit, predict
 from jrlib.parameters import QUANTITY_NAMES, RANGES, quantities
 from jrlib.priors import Prior
 from jrlib.sensors.datasets import make_dataset
@@ -33,10 +33,10 @@ class Method:
     """How a method of the comparison is made and trained.
 
     label : for figures and tables
-    kind : a name of `architectures.NETWORKS` or `baselines.BASELINES`, or "NPE"
+    kind : a name of `architectures.ARCHITECTURES` or `baselines.BASELINES`, or "NPE"
     options : arguments of a network
     learning_rate : Adam's, from the public code; ours for the CNN-BiLSTM, which it lacks
-    patience : see `training.fit`. None for the vanilla LSTM, whose loss stands still for longer
+    patience : see `TrainingSettings`. None for the vanilla LSTM, whose loss stands still for longer
         than `PATIENCE` before it falls: it shall not lose because it was stopped.
     """
 
@@ -48,7 +48,7 @@ class Method:
 
     @property
     def is_network(self):
-        return self.kind in NETWORKS
+        return self.kind in ARCHITECTURES
 
 
 METHODS = {
@@ -147,18 +147,25 @@ def cell(convention, method, noise_factor, seed, n_simulations, n_test, epochs, 
         np.random.default_rng([seed, VALIDATION])
     )
     test = test_set(convention, n_test, variant)
-    settings = {"noise_factor": noise_factor, "seed": seed, "frozen_noise": chosen.frozen_noise}
     history, weights, config = None, {}, None
     if made.is_network:
         sizes = train.n_channels, train.n_times, train.theta.shape[1]
-        model = build_network(made.kind, *sizes, seed=seed, **made.options)
-        options = {"epochs": epochs, "patience": made.patience, "progress": False}
-        options["learning_rate"] = made.learning_rate
-        history = fit(model, train, validation, **settings, **options).drop(columns="seconds")
+        model = build_regressor(made.kind, sizes, seed=seed, **made.options)
+        settings = TrainingSettings(
+            epochs=epochs,
+            learning_rate=made.learning_rate,
+            patience=made.patience,
+            frozen_noise=chosen.frozen_noise,
+        )
+        options = {"noise_factor": noise_factor, "seed": seed, "progress": False}
+        history = fit(model, train, validation, settings=settings, **options)
+        history = history.drop(columns="seconds")
         weights = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
     elif made.kind == "NPE":
         prior = chosen.train.get("prior")
-        model = flows.train_npe(train, validation, **settings, prior=prior)
+        options = {"noise_factor": noise_factor, "seed": seed, "prior": prior}
+        options["frozen_noise"] = chosen.frozen_noise
+        model = flows.train_npe(train, validation, **options)
         history = model.history
         weights, config = model.state()
     else:
@@ -211,7 +218,7 @@ def reload(config, result):
         return flows.Posterior.from_state(weights, result.values["config"])
     test = test_set(config["convention"], config["n_test"], config["variant"])
     sizes = test.n_channels, test.n_times, test.theta.shape[1]
-    network = build_network(made.kind, *sizes, seed=0, **made.options)
+    network = build_regressor(made.kind, sizes, seed=0, **made.options)
     network.load_state_dict({name: torch.tensor(array) for name, array in weights.items()})
     return network.eval()
 

@@ -15,8 +15,8 @@ from experiments.results import Result
 from jrlib.diagnostics import scoring, sensitivity
 from jrlib.inference import least_squares
 from jrlib.inference.likelihood import Likelihood
-from jrlib.neural.architectures import build_network
-from jrlib.neural.training import fit
+from jrlib.neural.architectures import build_regressor
+from jrlib.neural.training import TrainingSettings, fit
 from jrlib.parameters import (
     IDENTIFIABLE_NAMES,
     PARAMETER_NAMES,
@@ -133,7 +133,7 @@ def read_out(convention, until, noise_factor, seed, n_simulations, n_test, epoch
     train, validation, _ = (_cut(part, until) for part in parts)
     test = _cut(test_set(convention, n_test, "standard"), until)
     sizes = test.n_channels, test.n_times, test.theta.shape[1]
-    network = build_network(made.kind, *sizes, seed=seed, **made.options)
+    network = build_regressor(made.kind, sizes, seed=seed, **made.options)
     gradient = {"time": test.times, "before": input_gradient(network, test, train.input_scale)}
     fit(
         network,
@@ -141,9 +141,9 @@ def read_out(convention, until, noise_factor, seed, n_simulations, n_test, epoch
         validation,
         noise_factor=noise_factor,
         seed=seed,
-        epochs=epochs,
-        patience=made.patience,
-        learning_rate=made.learning_rate,
+        settings=TrainingSettings(
+            epochs=epochs, learning_rate=made.learning_rate, patience=made.patience
+        ),
         progress=False,
     )
     gradient["after"] = input_gradient(network, test, train.input_scale)

@@ -1,13 +1,13 @@
-"""Networks that read the parameters off an evoked response, and the baselines they have to beat.
+"""Neural networks that read the parameters off an evoked response.
 
-Every network maps scaled sensor data (batch, n_channels, n_times) to scaled parameters (batch,
+Every regressor maps scaled sensor data (batch, n_channels, n_times) to scaled parameters (batch,
 n_outputs). In the shape comments B is the batch, C the channels, T the samples, L the tokens, F the
-features of a token, D the width of the transformer and H the hidden units of an LSTM. A network
+features of a token, D the width of the transformer and H the hidden units of an LSTM. A regressor
 keeps the arguments it was made with in `.config`: these and its weights are all there is to store.
+The options of an architecture are whole numbers, numbers and words, so that a table of trainings
+can have a column for each.
 
-One source drives all electrodes, so all that the sensors know about the parameters is in one
-waveform, the matched-filter output. The baselines regress on it directly; a network that does worse
-has lost something on the way.
+A new architecture is a class that derives from `NeuralRegressor`, and its entry in `ARCHITECTURES`.
 """
 
 import inspect
@@ -24,13 +24,15 @@ from torch import nn
 from torch.nn import functional as F
 
 
-class Network(nn.Module):
-    """What all networks share: configuration and scales.
+class NeuralRegressor(nn.Module):
+    """What all architectures share: configuration and scales.
 
     `training.fit` sets the scales and they are stored with the weights, so that a network can be
     given sensor data as they come and be asked for physical units:
         input_scale (): what the sensor data are divided by
         target_low, target_high (n_outputs,): the parameters that outputs 0 and 1 stand for
+    Raises ValueError for sizes and options that are no whole numbers from 1, and for a dropout that
+    is not from 0 to below 1.
     """
 
     def __init__(self, n_channels, n_times, n_outputs, *, dropout, **options):
@@ -47,7 +49,7 @@ class Network(nn.Module):
         self.register_buffer("target_high", torch.ones(n_outputs, dtype=torch.float64))
 
 
-class EEGTransformer(Network):
+class EEGTransformer(NeuralRegressor):
     """One block of self-attention over the electrodes or over stretches of time.
 
     tokens: "electrodes": a token is one electrode, its features are all of its samples, as the
@@ -60,6 +62,7 @@ class EEGTransformer(Network):
         n_channels,
         n_times,
         n_outputs,
+        *,
         tokens="electrodes",
         patch=10,
         d_model=256,
@@ -124,7 +127,7 @@ def sinusoids(n_positions, width):
     return torch.stack([angle.sin(), angle.cos()], 2).flatten(1)  # (n_positions, width)
 
 
-class VanillaLSTM(Network):
+class VanillaLSTM(NeuralRegressor):
     """LSTM layers over time, read out at the last step as published, or on the mean of all steps.
 
     The last step lies 700 ms after the response has died out, so with readout="last" the network
@@ -132,7 +135,7 @@ class VanillaLSTM(Network):
     """
 
     def __init__(
-        self, n_channels, n_times, n_outputs, readout="last", hidden=64, n_layers=2, dropout=0.2
+        self, n_channels, n_times, n_outputs, *, readout="last", hidden=64, n_layers=2, dropout=0.2
     ):
         super().__init__(
             n_channels,
@@ -155,54 +158,75 @@ class VanillaLSTM(Network):
         return self.readout(self.dropout(x))  # (B, n_outputs)
 
 
-class CNNBiLSTM(Network):
+class CNNBiLSTM(NeuralRegressor):
     """Convolutions over time with pooling, in front of one bidirectional LSTM.
 
     The public code has the LSTM (one layer, 64 units per direction, dropout 0.1) but not the
-    convolutions. Ours are a plain choice: 64 kernels of 7 samples, ReLU and the maximum over 4
-    samples, twice, so that 16 samples become one step. The last state of either direction, which
-    has seen all steps, is read out.
+    convolutions. Ours are a plain choice: `filters` kernels of `kernel` samples (an odd number),
+    ReLU and the maximum over `pool` samples, twice, so that pool^2 samples become one step, 16 by
+    default. The last state of either direction, which has seen all steps, is read out.
     """
 
-    def __init__(self, n_channels, n_times, n_outputs, filters=64, hidden=64, dropout=0.1):
+    def __init__(
+        self,
+        n_channels,
+        n_times,
+        n_outputs,
+        *,
+        filters=64,
+        kernel=7,
+        pool=4,
+        hidden=64,
+        dropout=0.1,
+    ):
         super().__init__(
-            n_channels, n_times, n_outputs, filters=filters, hidden=hidden, dropout=dropout
+            n_channels,
+            n_times,
+            n_outputs,
+            filters=filters,
+            kernel=kernel,
+            pool=pool,
+            hidden=hidden,
+            dropout=dropout,
         )
+        if kernel % 2 == 0:
+            raise ValueError(f"kernel: got {kernel}, expected an odd number of samples")
         self.convolutions = nn.Sequential(
-            nn.Conv1d(n_channels, filters, 7, padding=3),
+            nn.Conv1d(n_channels, filters, kernel, padding=kernel // 2),
             nn.ReLU(),
-            nn.MaxPool1d(4, ceil_mode=True),
-            nn.Conv1d(filters, filters, 7, padding=3),
+            nn.MaxPool1d(pool, ceil_mode=True),
+            nn.Conv1d(filters, filters, kernel, padding=kernel // 2),
             nn.ReLU(),
-            nn.MaxPool1d(4, ceil_mode=True),
+            nn.MaxPool1d(pool, ceil_mode=True),
         )
         self.lstm = nn.LSTM(filters, hidden, batch_first=True, bidirectional=True)
         self.dropout = nn.Dropout(dropout)
         self.readout = nn.Linear(2 * hidden, n_outputs)
 
     def forward(self, x):
-        x = self.convolutions(x)  # (B, C, T) -> (B, filters, T / 16)
+        x = self.convolutions(x)  # (B, C, T) -> (B, filters, T / pool^2)
         _, (x, _) = self.lstm(x.transpose(1, 2))  # (2, B, H): the last state of each direction
         x = x.transpose(0, 1).flatten(1)  # (B, 2 H)
         return self.readout(self.dropout(x))  # (B, n_outputs)
 
 
-NETWORKS = {network.__name__: network for network in (EEGTransformer, VanillaLSTM, CNNBiLSTM)}
+ARCHITECTURES = {kind.__name__: kind for kind in (EEGTransformer, VanillaLSTM, CNNBiLSTM)}
 
 
-def build_network(name, n_channels, n_times, n_outputs, *, seed, **options):
+def build_regressor(name, sizes, *, seed, **options):
     """A fresh network whose initial weights depend on `seed` and leave torch's generator alone.
 
-    name: a key of NETWORKS; options: keyword arguments of that class.
+    name : a key of `ARCHITECTURES`; options : keyword arguments of that class
+    sizes : (n_channels, n_times, n_outputs), as of the data it will be trained on
     Raises ValueError for any other name or option.
     """
-    _check_choice("name", name, tuple(NETWORKS))
-    allowed = tuple(inspect.signature(NETWORKS[name]).parameters)[3:]
+    _check_choice("name", name, tuple(ARCHITECTURES))
+    allowed = tuple(inspect.signature(ARCHITECTURES[name]).parameters)[3:]
     for option in options:
         _check_choice(f"{name} option", option, allowed)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        return NETWORKS[name](n_channels, n_times, n_outputs, **options)
+        return ARCHITECTURES[name](*sizes, **options)
 
 
 def save(network, path):
@@ -217,14 +241,11 @@ def save(network, path):
 def load(path):
     """The network that `save` wrote, ready to predict (in evaluation mode, on the CPU)."""
     with safe_open(path, "pt") as file:
-        network = build_network(**json.loads(file.metadata()["config"]), seed=0)
+        config = json.loads(file.metadata()["config"])
+    sizes = [config.pop(size) for size in ("n_channels", "n_times", "n_outputs")]
+    network = build_regressor(config.pop("name"), sizes, seed=0, **config)
     network.load_state_dict(load_file(path))
     return network.eval()
-
-
-def _shape_and_size(source):
-    size = np.sqrt(np.mean(np.square(source), axis=1, keepdims=True))  # (n, 1)
-    return np.hstack([source / size, np.log(size)])  # (n, n_times + 1)
 
 
 def _check_choice(argument, value, allowed):

@@ -13,6 +13,7 @@ import os
 import pickle
 import time
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,44 @@ from jrlib.sensors.datasets import TargetScaler
 
 OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 RANDOM_STREAMS = ("order", "noise", "dropout", "validation", "prediction")
-PREDICTION_BATCH = 256  # rows; no argument, because the noise that is drawn depends on it
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How a network is trained: all numbers that change the result, but for noise and seed.
+
+    epochs : passes over the training set, at most
+    batch_size : rows in a step; evaluation_batch_size : rows at once when the validation set is
+        evaluated, which changes the noise that is drawn
+    learning_rate, optimizer, weight_decay : of "adam" or "adamw"
+    patience : stop after this many epochs without a new lowest validation loss (None: never)
+    frozen_noise : draw the sensor noise once for each simulation, as in the public code, instead of
+        anew for every batch
+    Raises ValueError for a number out of its bounds.
+    """
+
+    epochs: int = 50
+    batch_size: int = 32
+    learning_rate: float = 1e-3
+    optimizer: str = "adam"
+    weight_decay: float = 0.0
+    patience: int | None = None
+    frozen_noise: bool = False
+    evaluation_batch_size: int = 256
+
+    def __post_init__(self):
+        for name in ("epochs", "batch_size", "evaluation_batch_size"):
+            _check_whole(name, getattr(self, name))
+        if self.patience is not None:
+            _check_whole("patience", self.patience)
+        if not (np.isfinite(self.learning_rate) and self.learning_rate > 0):
+            raise ValueError(
+                f"learning_rate: got {self.learning_rate!r}, expected a finite number above 0"
+            )
+        _check_not_negative("weight_decay", self.weight_decay)
+        if self.optimizer not in OPTIMIZERS:
+            allowed = ", ".join(OPTIMIZERS)
+            raise ValueError(f"optimizer: got {self.optimizer!r}, expected one of {allowed}")
 
 
 def fit(
@@ -34,28 +72,23 @@ def fit(
     validation,
     *,
     noise_factor,
-    epochs,
     seed,
-    batch_size=32,
-    learning_rate=1e-3,
-    optimizer="adam",
-    weight_decay=0.0,
-    patience=None,
-    frozen_noise=False,
+    settings=None,
     checkpoint=None,
     progress=True,
     threads=1,
 ):
     """Train a network in place by the mean squared error of the scaled parameters.
 
-    train, validation: jrlib.sensors.datasets.Dataset; the network keeps the limits that scale the targets
-    noise_factor: multiplies the covariance of the sensor noise, drawn anew for every batch, or with
-        frozen_noise=True once for each simulation, as in the public code; the noise of the
-        validation set is the same in all epochs
-    patience: stop after this many epochs without a new lowest validation loss (None: never)
-    checkpoint: path of a file that holds the run after its last whole epoch; a run that finds it
+    train, validation : `jrlib.sensors.datasets.Dataset`; the network keeps the limits that scale
+        the targets
+    noise_factor : multiplies the covariance of the sensor noise; the noise of the validation set is
+        the same in all epochs
+    seed : of the order of the rows, of the noise and of the dropout
+    settings : `TrainingSettings`, the default ones if None
+    checkpoint : path of a file that holds the run after its last whole epoch; a run that finds it
         goes on from there, a finished run too when it is given more epochs
-    threads: torch's, during this call
+    threads : torch's, during this call
 
     The weights with the lowest validation loss are restored at the end. Returns the history, a
     DataFrame of epoch (from 1), train_loss (in passing, with dropout), validation_loss and seconds.
@@ -63,22 +96,16 @@ def fit(
     Raises ValueError for arguments that make no sense and for a checkpoint of another run, and
     FloatingPointError, naming epoch and learning rate, when the loss ceases to be finite.
     """
-    settings = {
-        "noise_factor": noise_factor,
-        "seed": seed,
-        "batch_size": batch_size,
-        "learning_rate": learning_rate,
-        "optimizer": optimizer,
-        "weight_decay": weight_decay,
-        "patience": patience,
-        "frozen_noise": frozen_noise,
-    }
-    _check_settings(**settings, epochs=epochs, threads=threads)
+    settings = TrainingSettings() if settings is None else settings
+    _check_not_negative("noise_factor", noise_factor)
+    _check_whole("threads", threads)
+    run = asdict(settings) | {"noise_factor": noise_factor, "seed": seed}
+    epochs, patience = run.pop("epochs"), settings.patience  # a run may be prolonged
     for name, dataset in [("train", train), ("validation", validation)]:
         _check_dataset(name, dataset, network)
-        settings[name] = _digest(dataset.theta, dataset.erp, dataset.gain, dataset.covariance)
-    settings["network"] = network.config
-    settings["initial weights"] = _digest(*(p.detach().cpu().numpy() for p in network.parameters()))
+        run[name] = _digest(dataset.theta, dataset.erp, dataset.gain, dataset.covariance)
+    run["network"] = network.config
+    run["initial weights"] = _digest(*(p.detach().cpu().numpy() for p in network.parameters()))
 
     scaler = TargetScaler.fit(train.theta)
     network.input_scale.fill_(train.input_scale)
@@ -88,20 +115,20 @@ def fit(
     network.to(device)
     train_targets = torch.tensor(scaler.transform(train.theta), dtype=torch.float32, device=device)
     validation_targets = torch.tensor(scaler.transform(validation.theta), dtype=torch.float32)
-    if frozen_noise:
+    if settings.frozen_noise:
         frozen = train.sensors(np.arange(len(train)), noise_factor, _generator(seed, "noise"))
 
-    descent = OPTIMIZERS[optimizer](
-        network.parameters(), lr=learning_rate, weight_decay=weight_decay
+    descent = OPTIMIZERS[settings.optimizer](
+        network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
     )
     history, best = [], None
     if checkpoint is not None and Path(checkpoint).exists():
-        saved = _read_checkpoint(Path(checkpoint), settings, epochs)
+        saved = _read_checkpoint(Path(checkpoint), run, epochs)
         network.load_state_dict(saved["network"])
         descent.load_state_dict(saved["optimizer"])
         history, best = saved["history"], saved["best"]
 
-    n_batches = math.ceil(len(train) / batch_size)
+    n_batches = math.ceil(len(train) / settings.batch_size)
     bar = tqdm(
         desc=network.config["name"],
         total=epochs * n_batches,
@@ -118,8 +145,8 @@ def fit(
             torch.manual_seed(_stream(seed, "dropout", epoch))
             network.train()
             train_loss = 0.0
-            for rows in order.split(batch_size):
-                if frozen_noise:
+            for rows in order.split(settings.batch_size):
+                if settings.frozen_noise:
                     x = frozen[rows]  # (batch, n_channels, n_times)
                 else:
                     x = train.sensors(rows.numpy(), noise_factor, noise)
@@ -129,11 +156,13 @@ def fit(
                 descent.step()
                 train_loss += loss.item() * len(rows) / len(train)
                 bar.update()
-            outputs = _outputs(network, validation, noise_factor, _generator(seed, "validation"))
+            noise, rows = _generator(seed, "validation"), settings.evaluation_batch_size
+            outputs = _outputs(network, validation, noise_factor, generator=noise, batch_size=rows)
             validation_loss = F.mse_loss(outputs, validation_targets).item()
             if not math.isfinite(train_loss + validation_loss):
                 raise FloatingPointError(
-                    f"the loss is not finite in epoch {epoch} at learning rate {learning_rate}; "
+                    f"the loss is not finite in epoch {epoch} at learning rate "
+                    f"{settings.learning_rate}; "
                     "a smaller learning rate may help"
                 )
             if best is None or validation_loss < min(row[2] for row in history):
@@ -142,7 +171,7 @@ def fit(
             bar.set_postfix(train=f"{train_loss:.4f}", validation=f"{validation_loss:.4f}")
             if checkpoint is not None:
                 state = {
-                    "settings": _as_json(settings),
+                    "run": _as_json(run),
                     "history": history,
                     "best": best,
                     "network": network.state_dict(),
@@ -155,26 +184,34 @@ def fit(
     return pd.DataFrame(history, columns=["epoch", "train_loss", "validation_loss", "seconds"])
 
 
-def predict(network, dataset, *, noise_factor, seed, threads=1):
-    """Estimates of theta, (n, 9) in physical units, from sensors with noise drawn from `seed`."""
-    _check_settings(noise_factor=noise_factor, threads=threads)
+def predict(network, dataset, *, noise_factor, seed, batch_size=256, threads=1):
+    """Estimates of theta, (n, 9) in physical units, from sensors with noise drawn from `seed`.
+
+    dataset : a `jrlib.sensors.datasets.Dataset` of n simulations
+    noise_factor : multiplies the covariance of the sensor noise
+    batch_size : rows at once; the noise that is drawn depends on it
+    Raises ValueError for a dataset of other sizes than the network was made for.
+    """
+    _check_not_negative("noise_factor", noise_factor)
+    for name, value in (("batch_size", batch_size), ("threads", threads)):
+        _check_whole(name, value)
     _check_dataset("dataset", dataset, network)
     with _torch_threads(threads):
         noise = _generator(seed, "prediction")
-        scaled = _outputs(network.to(_device()), dataset, noise_factor, noise)
+        scaled = _outputs(
+            network.to(_device()), dataset, noise_factor, generator=noise, batch_size=batch_size
+        )
     network.to("cpu")
     low, high = network.target_low.numpy(), network.target_high.numpy()
     return TargetScaler(low, high).inverse(scaled.double().numpy())
 
 
 @torch.no_grad()
-def _outputs(network, dataset, noise_factor, generator):
+def _outputs(network, dataset, noise_factor, *, generator, batch_size):
     """Scaled parameters (n, n_outputs) of the whole dataset, on the CPU, without dropout."""
     network.eval()
     device = next(network.parameters()).device
-    batches = np.split(
-        np.arange(len(dataset)), range(PREDICTION_BATCH, len(dataset), PREDICTION_BATCH)
-    )
+    batches = np.split(np.arange(len(dataset)), range(batch_size, len(dataset), batch_size))
     sensors = (dataset.sensors(rows, noise_factor, generator) for rows in batches)
     return torch.cat([network(x.to(device) / network.input_scale).cpu() for x in sensors])
 
@@ -232,13 +269,13 @@ def _write_checkpoint(path, state):
     os.replace(temporary, path)
 
 
-def _read_checkpoint(path, settings, epochs):
+def _read_checkpoint(path, run, epochs):
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)
-        theirs, history = json.loads(saved["settings"]), saved["history"]
+        theirs, history = json.loads(saved["run"]), saved["history"]
     except (RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
         raise ValueError(f"checkpoint: {path} cannot be read; delete it to start anew") from error
-    ours = json.loads(_as_json(settings))
+    ours = json.loads(_as_json(run))
     different = [name for name in ours if theirs.get(name) != ours[name]]
     if len(history) > epochs:
         different.append("epochs")
@@ -250,8 +287,8 @@ def _read_checkpoint(path, settings, epochs):
     return saved
 
 
-def _as_json(settings):
-    return json.dumps(settings, default=lambda number: number.item())
+def _as_json(run):
+    return json.dumps(run, default=lambda number: number.item())
 
 
 def _digest(*arrays):
@@ -273,21 +310,11 @@ def _check_dataset(argument, dataset, network):
         )
 
 
-def _check_settings(**settings):
-    """ValueError for the first setting out of its bounds."""
-    for name in ("epochs", "batch_size", "patience", "threads"):
-        value = settings.get(name, 1)
-        if name == "patience" and value is None:
-            continue
-        if not isinstance(value, int | np.integer) or value < 1:
-            raise ValueError(f"{name}: got {value!r}, expected a whole number from 1")
-    for name in ("noise_factor", "weight_decay"):
-        value = settings.get(name, 0.0)
-        if not (np.isfinite(value) and value >= 0):
-            raise ValueError(f"{name}: got {value!r}, expected a finite number from 0")
-    learning_rate = settings.get("learning_rate", 1.0)
-    if not (np.isfinite(learning_rate) and learning_rate > 0):
-        raise ValueError(f"learning_rate: got {learning_rate!r}, expected a finite number above 0")
-    if settings.get("optimizer", "adam") not in OPTIMIZERS:
-        allowed = ", ".join(OPTIMIZERS)
-        raise ValueError(f"optimizer: got {settings['optimizer']!r}, expected one of {allowed}")
+def _check_whole(argument, value):
+    if not isinstance(value, int | np.integer) or value < 1:
+        raise ValueError(f"{argument}: got {value!r}, expected a whole number from 1")
+
+
+def _check_not_negative(argument, value):
+    if not (np.isfinite(value) and value >= 0):
+        raise ValueError(f"{argument}: got {value!r}, expected a finite number from 0")

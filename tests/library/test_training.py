@@ -1,13 +1,14 @@
 """The fit loop: what a run depends on, what it leaves behind, and that it learns."""
 
 import os
+from dataclasses import fields
 
 import numpy as np
 import pytest
 import torch
 
 from jrlib.neural import training
-from jrlib.neural.architectures import build_network
+from jrlib.neural.architectures import build_regressor
 from jrlib.sensors.datasets import Dataset, TargetScaler
 
 SMALL = {
@@ -33,12 +34,17 @@ def responses(n, seed=0, kind=Dataset):
 
 
 def small(name="VanillaLSTM", seed=0, **options):
-    return build_network(name, 3, 24, 9, seed=seed, **SMALL[name], **options)
+    return build_regressor(name, (3, 24, 9), seed=seed, **SMALL[name], **options)
 
 
-def fit(network, train=None, **settings):
+def fit(network, train=None, validation=None, **options):
+    """Train with the options of `TRAINING`, changed by those given."""
     train = responses(30) if train is None else train
-    return training.fit(network, train, responses(12, seed=1), **(TRAINING | settings))
+    validation = responses(12, seed=1) if validation is None else validation
+    options = TRAINING | options
+    names = {field.name for field in fields(training.TrainingSettings)} & options.keys()
+    settings = training.TrainingSettings(**{name: options.pop(name) for name in names})
+    return training.fit(network, train, validation, settings=settings, **options)
 
 
 def weights(network):
@@ -76,7 +82,7 @@ class Watched(Dataset):
 def test_every_network_learns_eight_simulations_by_heart(name, options, epochs):
     network, data = small(name, dropout=0.0, **options), responses(8)
     settings = TRAINING | {"noise_factor": 0.0, "epochs": epochs, "learning_rate": 5e-3}
-    training.fit(network, data, data, **settings)
+    fit(network, data, data, **settings)
     estimate = training.predict(network, data, noise_factor=0.0, seed=0)
     assert np.sqrt(np.mean((estimate - data.theta) ** 2)) < 0.2 * data.theta.std()
 
@@ -133,7 +139,7 @@ def test_a_killed_run_resumes_bit_for_bit(tmp_path, optimizer, frozen_noise):
     watched = responses(12, seed=1, kind=Watched)  # the validation set: one call per epoch
     object.__setattr__(watched, "interrupt_at", 2)
     with pytest.raises(KeyboardInterrupt):
-        training.fit(killed, responses(30), watched, **(TRAINING | settings))
+        fit(killed, responses(30), watched, **settings)
     history = fit(resumed, **settings)
     assert numbers(history).equals(numbers(expected))
     assert torch.equal(weights(resumed), weights(straight))
@@ -177,7 +183,7 @@ def test_a_finished_run_is_not_repeated_and_can_be_prolonged(tmp_path):
 def test_early_stopping_restores_the_best_epoch():
     network, validation = small(dropout=0.0), responses(12, seed=1)
     settings = TRAINING | {"noise_factor": 0.0, "epochs": 200, "learning_rate": 0.02}
-    history = training.fit(network, responses(8), validation, patience=3, **settings)
+    history = fit(network, responses(8), validation, patience=3, **settings)
     best = history.validation_loss.idxmin()
     assert len(history) == best + 1 + 3 < 200
     scaler = TargetScaler.fit(responses(8).theta)
@@ -206,7 +212,7 @@ def test_frozen_noise_is_drawn_once():
 
 def test_validation_noise_is_the_same_in_all_epochs():
     watched = responses(12, seed=1, kind=Watched)
-    training.fit(small(), responses(30), watched, **TRAINING)
+    fit(small(), responses(30), watched)
     assert len(watched.calls) == 4
     for _, x in watched.calls:
         assert torch.equal(x, watched.calls[0][1])
@@ -250,12 +256,13 @@ def test_a_damaged_checkpoint_is_named(tmp_path, content):
         ({"epochs": 0}, "epochs: got 0, expected a whole number from 1"),
         ({"batch_size": 2.5}, "batch_size: got 2.5"),
         ({"patience": 0}, "patience: got 0"),
+        ({"evaluation_batch_size": 0}, "evaluation_batch_size: got 0"),
         ({"threads": 0}, "threads: got 0"),
         ({"learning_rate": 0.0}, "learning_rate: got 0.0, expected a finite number above 0"),
         ({"weight_decay": -0.1}, "weight_decay: got -0.1"),
         ({"optimizer": "sgd"}, "optimizer: got 'sgd', expected one of adam, adamw"),
         ({"train": responses(8).subset(slice(0))}, "train: got an empty dataset"),
-        ({"network": build_network("VanillaLSTM", 4, 24, 9, seed=0)}, r"\(3, 24, 9\) channels"),
+        ({"network": build_regressor("VanillaLSTM", (4, 24, 9), seed=0)}, r"\(3, 24, 9\) channels"),
     ],
 )
 def test_bad_input(settings, message):

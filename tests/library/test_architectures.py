@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from jrlib.neural import architectures, baselines
-from jrlib.neural.architectures import build_network
+from jrlib.neural.architectures import build_regressor
 
 SMALL = {
     "EEGTransformer": {"d_model": 16, "n_heads": 2, "d_feedforward": 24, "patch": 5},
@@ -22,8 +22,8 @@ VARIANTS = [
 every_variant = pytest.mark.parametrize("name, options", VARIANTS)
 
 
-def small(name, n_channels, n_times, n_outputs, seed=0, **options):
-    return build_network(name, n_channels, n_times, n_outputs, seed=seed, **SMALL[name], **options)
+def small(name, sizes, seed=0, **options):
+    return build_regressor(name, sizes, seed=seed, **SMALL[name], **options)
 
 
 def gaussian(*shape, seed=0):
@@ -33,7 +33,7 @@ def gaussian(*shape, seed=0):
 @every_variant
 @pytest.mark.parametrize("n_channels, n_times, n_outputs", [(1, 1, 1), (3, 17, 9), (5, 32, 2)])
 def test_odd_sizes(name, options, n_channels, n_times, n_outputs):
-    network = small(name, n_channels, n_times, n_outputs, **options)
+    network = small(name, (n_channels, n_times, n_outputs), **options)
     for batch in (1, 4):
         x = gaussian(batch, n_channels, n_times).requires_grad_()
         y = network.eval()(x)
@@ -45,13 +45,13 @@ def test_odd_sizes(name, options, n_channels, n_times, n_outputs):
 
 @every_variant
 def test_rows_of_a_batch_do_not_mix(name, options):
-    network = small(name, 3, 17, 9, **options).eval()
+    network = small(name, (3, 17, 9), **options).eval()
     x = gaussian(4, 3, 17)
     torch.testing.assert_close(network(x)[2:3], network(x[2:3]))
 
 
 def test_electrodes_are_a_set_without_positions():
-    network = small("EEGTransformer", 7, 20, 3).eval()
+    network = small("EEGTransformer", (7, 20, 3)).eval()
     x, order = gaussian(2, 7, 20), torch.tensor([3, 0, 6, 1, 5, 2, 4])
     assert not torch.allclose(network(x), network(x[:, order]), atol=1e-4)
     network.positions.zero_()
@@ -59,7 +59,7 @@ def test_electrodes_are_a_set_without_positions():
 
 
 def test_time_patches_are_a_set_without_positions():
-    network = small("EEGTransformer", 3, 20, 3, tokens="time").eval()  # patches of 5 samples
+    network = small("EEGTransformer", (3, 20, 3), tokens="time").eval()  # patches of 5 samples
     x = gaussian(2, 3, 20)
     shuffled = torch.cat([x[..., 10:15], x[..., :5], x[..., 15:], x[..., 5:10]], dim=2)
     assert not torch.allclose(network(x), network(shuffled), atol=1e-4)
@@ -68,7 +68,7 @@ def test_time_patches_are_a_set_without_positions():
 
 
 def test_time_tokens_hold_every_sample_once():
-    network = small("EEGTransformer", 3, 17, 3, tokens="time")
+    network = small("EEGTransformer", (3, 17, 3), tokens="time")
     x = gaussian(2, 3, 17)
     tokens = network.tokens(x)
     assert tokens.shape == (2, 4, 15)
@@ -87,7 +87,7 @@ def test_positions_know_distances_only():
 
 
 def test_transformer_against_numpy():
-    network = small("EEGTransformer", 4, 11, 3).eval()
+    network = small("EEGTransformer", (4, 11, 3)).eval()
     weights = {name: value.double().numpy() for name, value in network.state_dict().items()}
     x = gaussian(2, 4, 11)
 
@@ -119,21 +119,23 @@ def test_transformer_against_numpy():
 
 def test_last_step_still_depends_on_the_first_sample():
     x = gaussian(2, 3, 25).requires_grad_()
-    small("VanillaLSTM", 3, 25, 9).eval()(x).sum().backward()
+    small("VanillaLSTM", (3, 25, 9)).eval()(x).sum().backward()
     assert (x.grad.abs() > 0).all()
 
 
 def test_mean_readout_averages_the_last_step_over_all_shorter_records():
-    last = small("VanillaLSTM", 3, 12, 9, readout="last").eval()
-    mean = small("VanillaLSTM", 3, 12, 9, readout="mean").eval()  # the same seed, the same weights
+    last = small("VanillaLSTM", (3, 12, 9), readout="last").eval()
+    mean = small(
+        "VanillaLSTM", (3, 12, 9), readout="mean"
+    ).eval()  # the same seed, the same weights
     x = gaussian(2, 3, 12)
     shorter = torch.stack([last(x[..., : t + 1]) for t in range(12)])
     torch.testing.assert_close(mean(x), shorter.mean(0))
 
 
 def test_bidirectional_network_mirrors_in_time():
-    network = small("CNNBiLSTM", 3, 48, 5).eval()
-    mirrored = small("CNNBiLSTM", 3, 48, 5).eval()
+    network = small("CNNBiLSTM", (3, 48, 5)).eval()
+    mirrored = small("CNNBiLSTM", (3, 48, 5)).eval()
     weights = network.state_dict()
     swapped = dict(weights)
     for name, value in weights.items():
@@ -152,7 +154,7 @@ def test_bidirectional_network_mirrors_in_time():
 @every_variant
 def test_initial_weights_follow_from_the_seed_alone(name, options):
     before = torch.get_rng_state()
-    first, again, other = (small(name, 3, 17, 9, seed=seed, **options) for seed in (1, 1, 2))
+    first, again, other = (small(name, (3, 17, 9), seed=seed, **options) for seed in (1, 1, 2))
     assert torch.equal(torch.get_rng_state(), before)
     for a, b in zip(first.parameters(), again.parameters(), strict=True):
         assert torch.equal(a, b)
@@ -164,7 +166,7 @@ def test_initial_weights_follow_from_the_seed_alone(name, options):
 
 @every_variant
 def test_save_and_load(name, options, tmp_path):
-    network = small(name, 3, 17, 9, seed=3, **options).eval()
+    network = small(name, (3, 17, 9), seed=3, **options).eval()
     network.input_scale.fill_(7.0)
     network.target_high.copy_(torch.arange(1.0, 10.0))
     architectures.save(network, tmp_path / "network.safetensors")
@@ -187,17 +189,18 @@ def test_save_and_load(name, options, tmp_path):
         ("EEGTransformer", {"d_model": 20}, "d_model: got 20, expected .* multiple of 8"),
         ("EEGTransformer", {"tokens": "time", "patch": 0}, "patch: got 0, expected a whole number"),
         ("CNNBiLSTM", {"hidden": 2.5}, "hidden: got 2.5, expected a whole number"),
+        ("CNNBiLSTM", {"kernel": 4}, "kernel: got 4, expected an odd number"),
         ("CNNBiLSTM", {"dropout": 1.0}, "dropout: got 1.0, expected a number from 0 to below 1"),
     ],
 )
 def test_unknown_names_and_options(name, options, message):
     with pytest.raises(ValueError, match=message):
-        build_network(name, 3, 17, 9, seed=0, **options)
+        build_regressor(name, (3, 17, 9), seed=0, **options)
 
 
 def test_sizes_must_be_positive():
     with pytest.raises(ValueError, match="n_times: got 0"):
-        build_network("CNNBiLSTM", 3, 0, 9, seed=0)
+        build_regressor("CNNBiLSTM", (3, 0, 9), seed=0)
 
 
 def linear_gaussian(n, rng):
@@ -239,7 +242,7 @@ def test_mlp_reads_the_shape_at_any_size():
 
     source, targets = responses(500)
     new, truth = responses(500)
-    mlp = baselines.MLPRegressor(n_components=5, hidden=(32,)).fit(source, targets)
+    mlp = baselines.MLPRegressor(n_components=5, width=32, n_layers=1).fit(source, targets)
     error = np.mean((mlp.predict(new) - truth) ** 2, axis=0) / truth.var(axis=0)
     assert (error < 0.02).all()
 

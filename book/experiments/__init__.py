@@ -1,1 +1,8 @@
-"""The computations of this paper, one module each, and the store of their results."""
+"""The computations of this paper, one module each, and the store of their results.
+
+Each module in `NAMES` has a frozen `Config`, which holds every number that changes the result, a
+function `run` that computes one configuration, a `grid` of configurations for each tier, and an
+`EXPERIMENT` that says how they belong together; see `experiments.runs`.
+"""
+
+NAMES = ("least_squares_fits",)

@@ -25,6 +25,7 @@ import json
 import os
 import shutil
 import socket
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -617,9 +618,8 @@ def _run(i, experiment, config, upstream, made_at):
 
 def _device():
     """The graphics card that torch has used in this process, or the word cpu."""
-    import torch
-
-    used = torch.cuda.is_available() and torch.cuda.max_memory_allocated() > 0
+    torch = sys.modules.get("torch")
+    used = torch and torch.cuda.is_available() and torch.cuda.max_memory_allocated() > 0
     return torch.cuda.get_device_name() if used else "cpu"
 
 
@@ -654,8 +654,13 @@ def _spool_path(folder, run):
 
 
 def _read_texts(path):
-    with safetensors.safe_open(path, "numpy") as file:
-        return {name: json.loads(text) for name, text in file.metadata().items()}
+    try:
+        with safetensors.safe_open(path, "numpy") as file:
+            return {name: json.loads(text) for name, text in file.metadata().items()}
+    except (safetensors.SafetensorError, json.JSONDecodeError, AttributeError) as error:
+        raise CorruptResultError(
+            f"{path}: {error}; remove the file to have its run computed again"
+        ) from None
 
 
 def _read_record(path):
@@ -733,7 +738,7 @@ def _exists(path):
     """Whether a file is there; an OSError other than that it is not is an error."""
     try:
         path.stat()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
     return True
 

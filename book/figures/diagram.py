@@ -6,16 +6,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, Polygon
 
-from figures.style import BLACK, BLUE, COLORS, GREY, RED, WIDTH, ink
-from jrlib.parameters import TYPICAL
-from jrlib.simulation.protocol import Protocol, simulate_erp
+from figures.style import BLACK, BLUE, COLORS, GREY, RED, WIDTH, drawing, ink
 
 
-def flow_diagram():
+@drawing
+def study_flow(waveform):
     """Fig. 1: from the model's parameters to simulated EEG, and back to estimates of them.
 
-    The waveform is the evoked response at the typical parameters in the CLASSIC convention; the
-    head is a sketch. Returns the figure.
+    waveform : the evoked response in the diagram, columns "time (ms)" and "response (mV)"
     """
     height, bottom, top = 3.95, 0.66, 3.48
     figure = plt.figure(figsize=(WIDTH, height), layout="none")
@@ -81,10 +79,8 @@ def flow_diagram():
     write(0.86, 0.86, "pulses, 1 per second", 8.5, color=GREY, ha="left")
 
     # Stage 2: the averaged response of the column, and where on the head it is seen.
-    protocol = Protocol()
-    shown = protocol.times <= 0.6
     response = figure.add_axes((2.76 / WIDTH, 2.42 / height, 1.22 / WIDTH, 0.72 / height))
-    response.plot(protocol.times[shown], simulate_erp(TYPICAL, protocol)[shown], color=BLUE)
+    response.plot(waveform["time (ms)"], waveform["response (mV)"], color=BLUE)
     response.axis("off")
     write(3.37, 3.26, "$y_1 - y_2$, averaged", 8.5)
     arrow((3.37, 2.36), (3.37, 2.06), BLACK, width=1.2)

@@ -1,13 +1,13 @@
-"""The house style, and the figures and tables that more than one chapter draws."""
+"""The house style of the figures, and the data that each of them carries."""
+
+import functools
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 from IPython.core.interactiveshell import InteractiveShell
 from matplotlib.figure import Figure
 from matplotlib_inline.backend_inline import set_matplotlib_formats
-from scipy.optimize import isotonic_regression
-
-from figures import drawn
 
 # Okabe & Ito's colours: told apart with any colour vision. One meaning each, in every chapter.
 BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, RED, PURPLE = (
@@ -41,7 +41,7 @@ WIDTH = 7.2  # inches: the text column
 def use_house_style():
     """Set matplotlib to the book's style: SVG that is the same from run to run, plain axes.
 
-    A figure that a notebook shows has its data beside it as text/csv: see `drawn.data`.
+    A figure that a notebook shows has its data beside it as text/csv: see `drawing`.
     """
     set_matplotlib_formats("svg", metadata={"Date": None}, bbox_inches="tight")
     formatters = InteractiveShell.instance().display_formatter
@@ -74,9 +74,42 @@ def use_house_style():
     )
 
 
+def drawing(draw):
+    """Decorate a function that draws a figure from a DataFrame, its first argument.
+
+    The figure that the function returns carries the DataFrame as `figure.data`. Calling it raises
+    TypeError for anything but a DataFrame, and ValueError for one without rows, with a column that
+    has no name of words or with two columns of the same name.
+    """
+
+    @functools.wraps(draw)
+    def draw_and_carry(data, *arguments, **options):
+        _check(data)
+        figure = draw(data, *arguments, **options)
+        figure.data = data
+        return figure
+
+    return draw_and_carry
+
+
+def _check(data):
+    if not isinstance(data, pd.DataFrame):
+        raise TypeError(f"data: got {type(data).__name__}, expected a DataFrame")
+    if data.empty:
+        raise ValueError(f"data: got a DataFrame of shape {data.shape}, expected rows to draw")
+    if not all(isinstance(name, str) and name for name in data):
+        raise ValueError(f"data: got columns {[*data]}, expected words")
+    if not data.columns.is_unique:
+        raise ValueError(f"data: got columns {[*data]}, expected each name once")
+
+
 def _data_beside(figure, include=None, exclude=None):
-    data = drawn.data(figure)
-    return {"text/csv": data.to_csv(index=False)} if len(data) else {}
+    if not hasattr(figure, "data"):
+        raise ValueError(
+            "the figure carries no data: draw it with a function that is marked with "
+            "figures.drawing and takes the data as a DataFrame"
+        )
+    return {"text/csv": figure.data.to_csv(index=False)}
 
 
 def ink(color):
@@ -90,40 +123,5 @@ def ink(color):
 
 def stamp(figure, text):
     """Write tier, sample size and seeds in small grey type under a figure; returns the figure."""
-    figure.supxlabel(text, x=0.99, ha="right", fontsize=7.5, color=GREY, gid=drawn.NOTE)
+    figure.supxlabel(text, x=0.99, ha="right", fontsize=7.5, color=GREY)
     return figure
-
-
-def label_lines(axes):
-    """Write each labelled line's label right of its last point, in its colour, without overlap."""
-    axes.figure.draw_without_rendering()  # settles how high the axes are
-    ends = {}
-    for line in axes.lines:
-        points = np.column_stack([line.get_xdata(), line.get_ydata()]).astype(float)
-        points = points[np.isfinite(points).all(axis=1)]
-        if len(points) and not line.get_label().startswith("_"):
-            ends[line] = (axes.transScale + axes.transLimits).transform(points[-1]).clip(0.0, 1.0)
-    spacing = 12.5 / 72 / (axes.get_position().height * axes.figure.get_figheight())
-    lines = sorted(ends, key=lambda line: ends[line][1])
-    steps = spacing * np.arange(len(lines))
-    # The heights closest to the lines' ends that keep their distance.
-    heights = isotonic_regression([ends[line][1] for line in lines] - steps).x
-    heights = heights.clip(0.0, max(0.0, 1.0 - steps[-1])) + steps
-    for line, height in zip(lines, heights, strict=True):
-        axes.annotate(
-            line.get_label(),
-            ends[line],
-            (1.06, height),
-            xycoords="axes fraction",
-            textcoords="axes fraction",
-            color=ink(line.get_color()),
-            va="center",
-            fontsize=9,
-            arrowprops={
-                "arrowstyle": "-",
-                "color": line.get_color(),
-                "lw": 0.5,
-                "relpos": (0.0, 0.5),
-                "shrinkB": 3,
-            },
-        )

@@ -1,5 +1,6 @@
-"""figures.style: what the figures and tables of several chapters must get right."""
+"""figures: the data they carry, and what figures and tables of several chapters must get right."""
 
+import io
 import itertools
 
 import matplotlib.pyplot as plt
@@ -7,11 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
+from IPython.core.interactiveshell import InteractiveShell
 from matplotlib.text import Text
 
-import figures
+import figures.noise
 from experiments.compared_methods import METHODS
-from figures import drawn
 from jrlib.diagnostics.calibration import coverage
 from jrlib.parameters import QUANTITY_NAMES
 
@@ -22,10 +23,10 @@ def close():
     plt.close("all")
 
 
-def scores(factors, methods=tuple(METHODS), metric="pearson"):
-    """Made-up rows of `comparison.scores` for one convention; the mean predictor has no correlation."""
+def scores(factors, methods=tuple(METHODS), metric="pearson", parameters=QUANTITY_NAMES):
+    """Made-up `comparison.scores` of one convention; the mean predictor has no correlation."""
     rows = []
-    for factor, method, quantity in itertools.product(factors, methods, QUANTITY_NAMES):
+    for factor, method, quantity in itertools.product(factors, methods, parameters):
         value = np.nan if method == "Mean" else 0.5
         snr = 75.0 - 10.0 * np.log10(factor) if factor else np.inf
         row = (factor, method, quantity, metric, value, value - 0.1, value + 0.1, snr)
@@ -67,14 +68,65 @@ def test_bold_numbers_are_told_apart_from_the_mean_predictor(metric, low, high, 
     assert ("<b>" in table.data) == bold
 
 
-def test_the_first_column_of_a_table_stays_in_view():
-    table = figures.table(pd.DataFrame({"a": [1, 2], "b": [3, 4]}), "tab-x", "Made up.")
-    rows = BeautifulSoup(table.data, "html.parser")("tr")
-    assert len(rows) == 3
-    for row in rows:
-        first, second = row.find_all(["td", "th"])
-        assert "sticky" in first["style"]
-        assert "style" not in second.attrs
+@figures.drawing
+def lines(frame, label="a"):
+    figure, axes = plt.subplots()
+    axes.plot(frame.x, frame.y, label=label)
+    return figure
+
+
+def shown(thing):
+    """What a notebook gets to see, by kind."""
+    figures.use_house_style()
+    return InteractiveShell.instance().display_formatter.format(thing)[0]
+
+
+def test_a_figure_is_shown_with_the_data_that_it_was_drawn_from():
+    frame = pd.DataFrame(
+        {"x": [1.0, 10.0, 1e3], "y": [0.1, np.pi, -2e-17], "word": ["a", "b", "c"]}
+    )
+    figure = lines(frame, label="b")
+    assert figure.data is frame
+    bundle = shown(figure)
+    assert {"image/svg+xml", "text/csv"} <= bundle.keys()
+    back = pd.read_csv(io.StringIO(bundle["text/csv"]))
+    pd.testing.assert_frame_equal(back, frame, check_exact=True)
+
+
+def test_a_figure_without_data_is_an_error(capsys):
+    assert "text/csv" not in shown(plt.figure())
+    assert "the figure carries no data" in "".join(capsys.readouterr())
+
+
+@pytest.mark.parametrize(
+    ("data", "error", "message"),
+    [
+        ({"x": [1.0]}, TypeError, "data: got dict, expected a DataFrame"),
+        (pd.DataFrame({"x": [], "y": []}), ValueError, r"data: .* \(0, 2\), expected rows to draw"),
+        (pd.DataFrame([[1.0, 2.0]]), ValueError, r"data: got columns \[0, 1\], expected words"),
+        (pd.DataFrame([[1, 2]], columns=["x", "x"]), ValueError, "expected each name once"),
+    ],
+)
+def test_what_is_no_data_to_draw_from_is_refused(data, error, message):
+    with pytest.raises(error, match=message):
+        lines(data)
+
+
+def test_a_table_is_shown_with_its_data():
+    texts = ["<i>x</i> &lt; 1", "y < 1, z > 2"]
+    frame = pd.DataFrame({"<b>of</b><br>$A_e$": texts, "n": [np.pi, 2.0], "k": [np.nan, 1.25]})
+    bundle = shown(figures.table(frame, "tab-x", "<i>Made</i> up.", {"n": "{:.1f}"}))
+    page = BeautifulSoup(bundle["text/html"], "html.parser")
+    assert page.find("table", id="tab-x").caption.get_text() == "Made up."
+    assert [[cell.get_text() for cell in row("td")] for row in page.tbody("tr")] == [
+        ["x < 1", "3.1", ""],
+        ["y < 1, z > 2", "2.0", "1.25"],
+    ]
+    back = pd.read_csv(io.StringIO(bundle["text/csv"]))
+    assert back.drop(columns="k").to_dict("list") == {
+        "of A_e": ["x < 1", "y < 1, z > 2"],
+        "n": [np.pi, 2.0],
+    }
 
 
 def test_no_noise_stands_apart_on_the_axis_of_noise():
@@ -95,8 +147,7 @@ def test_no_noise_stands_apart_on_the_axis_of_noise():
 
 @pytest.mark.parametrize("factors", [[1.0], [1.0, 1e4, 1e6], [0.0, 0.1, 0.5, 1.0, 10.0, 1e6]])
 def test_quality_figure_shows_every_point_in_its_panel(factors):
-    frame = scores(factors)
-    fig = figures.draw_quality(frame, frame[frame.parameter == "C"])
+    fig = figures.noise.quality(scores(factors, parameters=(*QUANTITY_NAMES, figures.noise.MEAN)))
     titles = {ax.get_title(loc="left") or ax.get_title(): ax for ax in fig.axes}
     assert {f"${name}$" for name in QUANTITY_NAMES} < titles.keys()
     for ax in fig.axes:
@@ -113,18 +164,28 @@ def test_quality_figure_shows_every_point_in_its_panel(factors):
     assert sorted(named) == sorted(m.label for name, m in METHODS.items() if name != "Mean")
 
 
-def test_quality_figure_carries_the_scores_it_shows():
+def test_quality_figure_draws_the_scores_it_carries():
     factors = [0.0, 0.1, 0.5, 1.0, 1e6]
-    frame = scores(factors)
+    frame = scores(factors, parameters=(*QUANTITY_NAMES, figures.noise.MEAN))
     frame["value"] += np.arange(len(frame)) / 1e3
-    rows = drawn.data(figures.draw_quality(frame, frame[frame.parameter == "C"]))
-    rows = rows.set_index(["panel", "series", rows.columns[3]]).sort_index()
-    shown = frame[frame.method != "Mean"]
-    assert len(rows) == len(shown) + 8 * len(factors)  # and the panel of the mean
-    for row in shown.itertuples():
-        found = rows.loc[row.parameter, METHODS[row.method].label, row.noise_factor]
-        assert found["Pearson correlation"].item() == row.value
-        assert (found.low.item(), found.high.item()) == (row.low, row.high)
+    fig = figures.noise.quality(frame)
+    panels = {ax.get_title().strip("$"): ax for ax in fig.axes if ax.get_title()}
+    panels |= {ax.get_title("left").strip("$"): ax for ax in fig.axes if ax.get_title("left")}
+    panels[figures.noise.MEAN] = panels.pop("mean over all thirteen")
+    drawn = 0
+    for (parameter, method), rows in frame[frame.method != "Mean"].groupby(["parameter", "method"]):
+        ax, label = panels[parameter], METHODS[method].label
+        (line,) = [line for line in ax.lines if line.get_label() == label]
+        (bars,) = [bars for bars in ax.collections if bars.get_label() == label]
+        values = line.get_ydata()
+        np.testing.assert_array_equal(values[np.isfinite(values)], rows.value)
+        ends = np.array([path.vertices[:, 1] for path in bars.get_paths()])
+        np.testing.assert_array_equal(ends, rows[["low", "high"]])
+        positions = line.get_xdata()[np.isfinite(values)]
+        assert (np.abs(positions - figures.noise_positions(factors)) < 0.5).all()
+        drawn += len(rows)
+    assert drawn == 8 * len(factors) * 14
+    assert fig.data is frame
 
 
 @pytest.mark.parametrize("color", [*figures.COLORS, figures.GREY, figures.BLACK, "white"])
@@ -162,8 +223,9 @@ def test_coverage_is_drawn_less_its_nominal_value_with_one_band():
     nominal = np.linspace(0.0, 1.0, 11)
     frame = coverage((np.arange(200) + 0.5) / 200, nominal, 0.999)
     _, ax = plt.subplots()
-    figures.draw_excess(ax, {"one": frame, "two": frame}, color=figures.BLUE)
-    figures.draw_excess(ax, {"three": frame}, color=figures.RED)
+    both = pd.concat([frame.assign(series=name) for name in ("one", "two")])
+    figures.draw_excess(ax, both, color=figures.BLUE)
+    figures.draw_excess(ax, frame.assign(series="three"), color=figures.RED)
     lines = {line.get_label(): line for line in ax.lines}
     for label in ("one", "two", "three"):
         np.testing.assert_allclose(lines[label].get_ydata(), frame.observed - nominal)

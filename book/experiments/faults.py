@@ -7,18 +7,18 @@ from dataclasses import replace
 
 import numpy as np
 
-from experiments import comparison
-from jrlib.diagnostics.design_information import REACH
+from experiments.settings import CONVENTIONS
 from jrlib.inference.likelihood import Likelihood
 from jrlib.parameters import get_convention
 from jrlib.sensors import heads, noise_models
 from jrlib.simulation.protocol import averaging_covariance, simulate_erp
 
-# What is wrong with a recording: options of `record`.
+# What is wrong with a recording: options of `record`. A name says how large its fault is; a fault
+# of another size needs another name, since stored results know it by that.
 FAULTS = {
     "nothing": {},
     "noise with a 1/f spectrum": {"aperiodic": True},
-    "noise correlated over 5 cm": {"reach": REACH},
+    "noise correlated over 5 cm": {"reach": 0.05},
     "twice the noise power": {"noise": 2.0},
     "stimulus 5 ms late": {"delay": 0.005},
     "stimulus 10 ms late": {"delay": 0.010},
@@ -35,8 +35,8 @@ def record(
     theta,
     dataset,
     noise_factor,
-    rng,
     *,
+    rng,
     delay=0.0,
     other=False,
     aperiodic=False,
@@ -47,18 +47,19 @@ def record(
 ):
     """Averaged recordings (n, n_channels, n_times), V, of theta (n, 9), with a fault if one likes.
 
-    dataset : a `Dataset`, of the experiment as it is assumed; rng : numpy Generator
-    delay : s by which responses come late; other : the other convention of `comparison.CONVENTIONS`
-    aperiodic : noise with the spectrum of `noise_models.aperiodic_spectrum`, reach : correlated between
-        electrodes, see `noise_models.electrode_covariance`; both with as much energy as the assumed noise
+    dataset : a `Dataset`, of the experiment as it is assumed
+    noise_factor : above 0; rng : numpy Generator, of the noise
+    delay : s by which responses come late
+    other : whether they come from the other convention of `CONVENTIONS`
+    aperiodic : whether the noise has the spectrum of `noise_models.aperiodic_spectrum`
+    reach : m, over which the noise is correlated between electrodes, see
+        `noise_models.electrode_covariance`. Either noise has as much energy as the assumed one.
     noise : factor of the noise's power; strength : factor of the gain
     head : options of `heads.altered_lead_field`
     """
     likelihood = Likelihood.of(dataset, noise_factor)
     protocol, filtering = likelihood.protocol, likelihood.filtering
-    names = [
-        name for name in comparison.CONVENTIONS if (name == likelihood.convention.name) != other
-    ]
+    names = [name for name in CONVENTIONS if (name == likelihood.convention.name) != other]
     late = replace(
         protocol,
         epoch=np.subtract(protocol.epoch, delay),
@@ -83,8 +84,9 @@ def record(
     centre = np.eye(n) - 1.0 / n
     over_channels = centre @ noise_models.electrode_covariance(montage, reach) @ centre
     over_channels *= noise * (n - 1) / np.trace(over_channels)
-    white = rng.standard_normal((len(theta), n, len(over_time)))
-    added = noise_models.square_root(over_channels) @ white @ noise_models.square_root(over_time)
+    added = noise_models.draw_noise(
+        (len(theta), n, len(over_time)), over_time, rng, over_channels=over_channels
+    )
     gain = strength * heads.MOMENT_PER_MV * field
     return (
         gain[:, np.newaxis] * response[:, np.newaxis] + noise_models.noise_sd(noise_factor) * added

@@ -1,42 +1,30 @@
-"""How much each of many experiments would tell, and inference run on a few of them."""
+"""How much each of many experiments would tell of the parameters, without any inference.
 
-from dataclasses import dataclass
+A design is a stimulus and a recording of the response to it, or a recording of ongoing activity
+without a stimulus. What it would tell is taken from the Fisher information at samples of the prior;
+`confirmed_designs` runs inference on a few of them.
+"""
+
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
-from experiments.comparison import CONVENTIONS
-from experiments.results import Result, check_tier
-from jrlib.diagnostics import scoring
-from jrlib.diagnostics.design_information import (
-    BACKGROUND,
-    GAIN_SD,
-    ONGOING,
-    REACH,
-    likelihood,
-    posterior_covariance,
-    prior_covariance,
-    slopes,
-    spectrum_information,
-    spectrum_slopes,
-)
-from jrlib.inference import amortised
-from jrlib.inference.exact_posterior import Reference
-from jrlib.parameters import (
-    IDENTIFIABLE_NAMES,
-    QUANTITY_NAMES,
-    identifiable,
-    quantities,
-)
+from experiments.runs import Experiment, Result, check_tier
+from experiments.settings import CONVENTIONS, EEG_NOISE, STUDY_NOISE
+from jrlib.diagnostics import design_information
+from jrlib.diagnostics.design_information import OngoingActivity
+from jrlib.parameters import IDENTIFIABLE_NAMES
 from jrlib.priors import Prior
 from jrlib.sensors import noise_models
 from jrlib.simulation.protocol import Protocol
 
-NAME, CONFIRMED = "design", "design-confirmed"  # of the results in the store
+STUDY = "as in the study"
+ONGOING = "spectrum of ongoing activity"
 # The study's recording, and what differs from it: a minute each, but for the last. A pulse to one
 # population is as strong as all three together.
-DESIGNS = {
-    "as in the study": {},
+STIMULI = {
+    STUDY: {},
     "pulse of 5 ms": {"pulse_width": 0.005},
     "pulse of 20 ms": {"pulse_width": 0.02},
     "pulse of 100 ms": {"pulse_width": 0.1},
@@ -56,178 +44,154 @@ DESIGNS = {
         "epoch": (-0.1, 0.4),
         "baseline": (-0.1, 0.0),
     },
-    "background of 300/s": {"background": BACKGROUND},
+    "background of 300/s": {"background": 300.0},
     "ten minutes": {"n_trials": 600},
 }
-# What the sensors add and what is known of them: options of `likelihood` and of
-# `posterior_covariance`.
+# By the design's name, what the fields `protocol` and `ongoing` of its configuration are.
+DESIGNS = {name: {"protocol": Protocol(**options)} for name, options in STIMULI.items()}
+DESIGNS[ONGOING] = {"ongoing": OngoingActivity()}
+# By the setting's name, whether the noise is like that of real EEG (in place of white, independent
+# noise), and whether the gain from the source to the sensors is unknown.
 SETTINGS = {
-    "white noise": {},
-    "unknown gain": {"gain_sd": GAIN_SD},
-    "noise of real EEG": {"aperiodic": True},
-    "both": {"aperiodic": True, "gain_sd": GAIN_SD},
+    "white noise": {"aperiodic": False, "unknown_gain": False},
+    "unknown gain": {"aperiodic": False, "unknown_gain": True},
+    "noise of real EEG": {"aperiodic": True, "unknown_gain": False},
+    "both": {"aperiodic": True, "unknown_gain": True},
 }
+SIZES = {
+    "smoke": {"n_samples": 3, "noise_factors": (EEG_NOISE,)},
+    "fast": {"n_samples": 5},
+    "paper": {},
+}
+SMOKE_DESIGNS = (STUDY, ONGOING)
 
 
 @dataclass(frozen=True)
-class Size:
-    """Draws of the prior, designs and noise factors at a tier."""
+class Config:
+    """One design in one convention.
 
-    n: int
-    designs: tuple = (*DESIGNS, ONGOING)
-    noise_factors: tuple = (1.0, 1e4)
-
-
-SIZES = {
-    "smoke": Size(3, ("as in the study", ONGOING), (1e4,)),
-    "fast": Size(10),
-    "paper": Size(60),
-}
-# Of `confirm`: the study's design, and the two of a minute that promise the most.
-SIZES_CONFIRMED = {
-    "smoke": {
-        "designs": ("as in the study",),
-        "n_simulations": 200,
-        "passes": 2,
-        "n_test": 20,
-        "n_answered": 2,
-        "n_draws": 50,
-    },
-    "fast": {
-        "designs": ("as in the study", "four times as strong"),
-        "n_simulations": 2000,
-        "passes": 10,
-        "n_test": 100,
-        "n_answered": 5,
-        "n_draws": 100,
-    },
-    "paper": {
-        "designs": ("as in the study", "four times as strong", "pulse of 300 ms"),
-        "n_simulations": 30_000,
-        "passes": 50,
-        "n_test": 500,
-        "n_answered": 60,
-        "n_draws": 300,
-    },
-}
-
-
-def cell(convention, design, noise_factors, n, seed):
-    """How much a design would say at n draws of the prior; a `Result` with the table "draws".
-
-    design : name in `DESIGNS`, or `ONGOING`: a minute of ongoing activity instead of a response
-    Columns of the table: draw, noise_factor, setting (of `SETTINGS`), nats (gain of information on
-    the eight combinations) and, for each of `IDENTIFIABLE_NAMES`, the standard deviation of its
-    logarithm that is left over that of the prior. Draws without a rest have NaN.
+    convention : name of a `Convention`
+    design : a name, such as those of `DESIGNS`; protocol and ongoing say what it means
+    seed : of the samples of the prior; n_samples : how many of them
+    noise_factors : of the sensor noise
+    gain_sd : standard deviation of the logarithm of an unknown gain; at 1 it may well be a factor
+        of e too high or too low
+    correlation_length : m, over which noise like that of real EEG is correlated between electrodes
+    sampling_rate : of the responses, Hz
+    n_covariance : samples from which the prior's covariance is estimated
+    protocol : stimulus and recording; for ongoing activity only its length counts
+    ongoing : what is looked at instead of the response to a stimulus, None for the response
     """
-    prior, rows = prior_covariance(), []
-    protocol = Protocol(**DESIGNS.get(design, {}))
-    noises = [(factor, aperiodic) for factor in noise_factors for aperiodic in (False, True)]
-    if design == ONGOING:
-        noise_sd = {
-            (factor, aperiodic): noise_models.noise_sd(factor)
-            * noise_models.matched_noise(reach=REACH * aperiodic)
-            for factor, aperiodic in noises
-        }
-    else:
-        likelihoods = {noise: likelihood(protocol, convention, *noise) for noise in noises}
+
+    convention: str
+    design: str
+    seed: int
+    noise_factors: tuple[float, ...] = (STUDY_NOISE, EEG_NOISE)
+    n_samples: int = 60
+    gain_sd: float = 1.0
+    correlation_length: float = noise_models.CORRELATION_LENGTH
+    sampling_rate: float = 250.0
+    n_covariance: int = 20_000
+    protocol: Protocol = field(default=Protocol(), metadata={"named": False})
+    ongoing: OngoingActivity | None = field(default=None, metadata={"named": False})
+
+
+def run(config):
+    """How much a design would tell at samples of the prior; a `Result`.
+
+    Its table "information" has the columns sample (its number), noise_factor, setting (of
+    `SETTINGS`), nats (gain of information on the eight combinations) and, for each of
+    `IDENTIFIABLE_NAMES`, the standard deviation of its logarithm that is left over that of the
+    prior. Samples at which the column has no rest under a constant input have NaN.
+    """
+    prior = design_information.prior_covariance(n=config.n_covariance)
+    noises = [(factor, real) for factor in config.noise_factors for real in (False, True)]
+    told_by = _ongoing_activity(config, noises) if config.ongoing else _response(config, noises)
+    samples, rows = Prior().sample(config.n_samples, np.random.default_rng(config.seed)), []
+    for number, theta in enumerate(samples):
+        told = told_by(theta)
+        for factor in config.noise_factors:
+            for name, setting in SETTINGS.items():
+                information = told[factor, setting["aperiodic"]]
+                gain_sd = config.gain_sd if setting["unknown_gain"] else 0.0
+                left = design_information.posterior_covariance(information, prior, gain_sd)
+                ratio = np.sqrt(np.diag(left) / np.diag(prior))
+                with np.errstate(invalid="ignore"):  # NaN for a sample without a rest
+                    nats = 0.5 * (np.linalg.slogdet(prior)[1] - np.linalg.slogdet(left)[1])
+                rows.append((number, factor, name, nats, *ratio))
+    frame = pd.DataFrame(rows, columns=list(EXPERIMENT.tables["information"]))
+    return Result({"information": frame})
+
+
+def _response(config, noises):
+    """A function from theta (9,) to a dict: noise of the list -> information (9, 9)."""
+    likelihoods = {
+        (factor, aperiodic): design_information.likelihood(
+            config.protocol,
+            config.convention,
+            factor,
+            aperiodic=aperiodic,
+            correlation_length=config.correlation_length,
+            sampling_rate=config.sampling_rate,
+        )
+        for factor, aperiodic in noises
+    }
 
     def informations(theta):
-        """What theta's recording tells at each of the noises."""
-        if design == ONGOING:
-            owed = spectrum_slopes(theta, BACKGROUND, convention)
-            return {
-                noise: spectrum_information(*owed, 60.0, noise_sd[noise], noise[1])
-                for noise in noises
-            }
-        owed = slopes(protocol, convention, theta)
-        white = {noise: likelihoods[noise].whiten(owed) for noise in noises}
+        slopes = design_information.slopes(
+            config.protocol, config.convention, theta, sampling_rate=config.sampling_rate
+        )
+        white = {noise: likelihoods[noise].whiten(slopes) for noise in noises}
         return {noise: white[noise] @ white[noise].T for noise in noises}
 
-    for draw, theta in enumerate(Prior().sample(n, np.random.default_rng(seed))):
-        told = informations(theta)
-        for factor in noise_factors:
-            for name, options in SETTINGS.items():
-                information = told[factor, options.get("aperiodic", False)]
-                left = posterior_covariance(information, prior, options.get("gain_sd", 0.0))
-                ratio = np.sqrt(np.diag(left) / np.diag(prior))
-                with np.errstate(invalid="ignore"):  # NaN for a draw without a rest
-                    nats = 0.5 * (np.linalg.slogdet(prior)[1] - np.linalg.slogdet(left)[1])
-                rows.append((draw, factor, name, nats, *ratio))
-    columns = ["draw", "noise_factor", "setting", "nats", *IDENTIFIABLE_NAMES]
-    return Result({"draws": pd.DataFrame(rows, columns=columns)})
+    return informations
+
+
+def _ongoing_activity(config, noises):
+    """The same as `_response`, of a recording without a stimulus that takes as long."""
+    duration = config.protocol.n_trials * config.protocol.isi
+    noise_sd = {
+        (factor, aperiodic): design_information.source_noise(
+            factor, aperiodic=aperiodic, correlation_length=config.correlation_length
+        )
+        for factor, aperiodic in noises
+    }
+
+    def informations(theta):
+        slopes = design_information.spectrum_slopes(
+            theta, config.convention, ongoing=config.ongoing
+        )
+        return {
+            (factor, aperiodic): design_information.spectrum_information(
+                *slopes,
+                duration=duration,
+                noise_sd=noise_sd[factor, aperiodic],
+                aperiodic=aperiodic,
+                ongoing=config.ongoing,
+            )
+            for factor, aperiodic in noises
+        }
+
+    return informations
 
 
 def grid(tier, seed):
-    """The configurations of `cell` at a tier; ValueError for an unknown one."""
+    """The configurations of a tier; ValueError for an unknown one."""
     check_tier(tier)
-    size = SIZES[tier]
     return [
-        {
-            "convention": convention,
-            "design": design,
-            "noise_factors": list(size.noise_factors),
-            "n": size.n,
-            "seed": seed,
-        }
+        Config(convention, design, seed, **DESIGNS[design], **SIZES[tier])
         for convention in CONVENTIONS
-        for design in size.designs
+        for design in (SMOKE_DESIGNS if tier == "smoke" else DESIGNS)
     ]
 
 
-def confirm(
-    convention, design, noise_factor, n_simulations, passes, n_test, n_answered, n_draws, seed
-):
-    """What inference learns from a design, in white noise with a known gain.
-
-    design : name in `DESIGNS`; noise_factor : above 0
-    n_simulations, passes : of the training of an `Amortised` posterior, for noise factors from half
-        to twice the one given
-    n_test : draws of the prior whose responses the network answers; the first of them are those of
-        `cell`. n_answered : those among them whose answer the likelihood corrects, by n_draws
-
-    Returns a `Result` with the tables
-        scores : `scoring.score` of the network's posterior means
-        log_q : draw, and the network's log density of the truth in the coordinates of `Reference`.
-            Its mean is the expected information, up to a constant of the prior and to what the
-            network falls short.
-        answers : draw; efficiency, 0 where nothing was found; and nats, by how much half the log
-            determinant of the covariance of the logarithms of `IDENTIFIABLE_NAMES` is below the
-            prior's, which `cell` takes from the linear model
-    """
-    reference = Reference(likelihood(Protocol(**DESIGNS[design]), convention, 1.0))
-    model = amortised.train(
-        reference,
-        n_simulations,
-        seed=seed,
-        epochs=passes,
-        noise_factors=(noise_factor / 2.0, 2.0 * noise_factor),
-    )
-    theta = Prior().sample(n_test, np.random.default_rng(seed))
-    noisy = reference.at(noise_factor).likelihood
-    observed = noisy.observe(theta, np.random.default_rng([seed, 1]))
-    means = model.mean(observed, noise_factor, seed=seed)
-    scores = scoring.score(quantities(theta), means, QUANTITY_NAMES, scale=Prior().quantity_std)
-    log_q = model.log_prob(reference.points(theta)[:, np.newaxis], observed, noise_factor)[:, 0]
-    before, rows = np.linalg.slogdet(prior_covariance())[1], []
-    for draw in range(n_answered):
-        found = model.answer(observed[draw], noise_factor, n_draws, seed=seed + draw)
-        logs = np.log(identifiable(found.theta))
-        left = np.linalg.slogdet(np.cov(logs.T, aweights=found.weights))[1]
-        nats = 0.5 * (before - left) if found.efficiency > 0 else np.nan
-        rows.append((draw, round(found.efficiency, 4), nats))
-    return Result(
-        {
-            "scores": scores.round(6),
-            "log_q": pd.DataFrame({"draw": np.arange(n_test), "log_q": log_q}),
-            "answers": pd.DataFrame(rows, columns=["draw", "efficiency", "nats"]),
-        }
-    )
-
-
-def confirm_grid(tier, seed):
-    """The configurations of `confirm` at a tier; ValueError for an unknown one."""
-    check_tier(tier)
-    size = dict(SIZES_CONFIRMED[tier])
-    shared = {"convention": "CLASSIC", "noise_factor": 1e4, "seed": seed}
-    return [{"design": design, **shared, **size} for design in size.pop("designs")]
+EXPERIMENT = Experiment(
+    "stimulus_designs",
+    Config,
+    run,
+    grid,
+    tables={
+        "information": {"sample": int, "noise_factor": float, "setting": str, "nats": float}
+        | dict.fromkeys(IDENTIFIABLE_NAMES, float)
+    },
+)

@@ -4,8 +4,9 @@ In the logarithms x of `IDENTIFIABLE_NAMES` the prior is about normal with covar
 with derivatives J, whitened by its noise, leaves about the posterior covariance (P^-1 + J'J)^-1:
 the linear model that is tangent at one parameter vector. Averaged over the prior, the expected gain
 is E[log det(I + P J'J)] / 2 nats. No inference is run, so that hundreds of designs can be compared.
-For a few of them `confirm` runs it, with a network and with the exact posterior.
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import newton
@@ -13,58 +14,109 @@ from scipy.optimize import newton
 from jrlib.inference.likelihood import Likelihood
 from jrlib.parameters import get_convention, identifiable
 from jrlib.priors import Prior
-from jrlib.sensors import noise_models
+from jrlib.sensors import heads, noise_models
 from jrlib.sensors.datasets import decimation
+from jrlib.sensors.spatial_filter import SpatialFilter
 from jrlib.simulation import gradients
 from jrlib.simulation.equations import jacobian
 from jrlib.simulation.integration import simulate
 from jrlib.simulation.protocol import averaging_covariance, simulate_erp
 from jrlib.simulation.regimes import equilibria
 
-SAMPLING_RATE = 250.0  # Hz
-GAIN_SD = 1.0  # of the logarithm of an unknown gain: a factor of e up or down
-BACKGROUND = 300.0  # 1/s, at which five of six columns of the prior are still at rest
-# Noise of the ongoing input, 1/s at each step DT, s: as wide as Jansen and Rit's 120/s to 320/s.
-ONGOING_NOISE, DT = 200.0 / 12.0**0.5, 1e-3
-ONGOING = "spectrum of ongoing activity"
-SPACING = 0.5  # Hz, of the spectrum
-FREQUENCIES = np.arange(1.0, 45.0 + SPACING, SPACING)
-STEP = 1e-3  # of a logarithm, in central differences
-REACH = 0.05  # m over which real EEG noise is correlated between electrodes
 
+@dataclass(frozen=True)
+class OngoingActivity:
+    """A recording without stimulus, of which the spectrum is looked at.
 
-def likelihood(protocol, convention, noise_factor, aperiodic=False):
-    """The exact `Likelihood` of a design's matched-filtered response at `SAMPLING_RATE`.
-
-    noise_factor : the raw noise has a standard deviation of `noise_models.noise_sd(noise_factor)` a channel
-    aperiodic : noise with a 1/f spectrum and correlated between electrodes (`REACH`) in place of
-        white, independent noise
+    background : constant excitatory input, 1/s; at 300/s five of six columns of the prior still
+        are at rest
+    noise : standard deviation, 1/s, of the noise that is added to it at each step of `dt` s; by
+        default as wide as Jansen and Rit's 120/s to 320/s
+    lowest, highest, spacing : of the frequencies that are looked at, Hz
+    log_step : of a parameter's logarithm, in central differences
+    settling_time, watched : the rest is looked for in a simulation of so many seconds; it has
+        settled if the potentials move in the last `watched` seconds by less than `tolerance` times
+        what they moved in all
     """
-    colour, reach = None, 0.0
+
+    background: float = 300.0
+    noise: float = 200.0 / 12.0**0.5
+    dt: float = 1e-3
+    lowest: float = 1.0
+    highest: float = 45.0
+    spacing: float = 0.5
+    log_step: float = 1e-3
+    settling_time: float = 4.0
+    watched: float = 0.5
+    tolerance: float = 1e-3
+
+    @property
+    def frequencies(self):
+        """The frequencies that are looked at, (m,), Hz."""
+        return np.arange(self.lowest, self.highest + self.spacing, self.spacing)
+
+
+def source_noise(
+    noise_factor, *, aperiodic=False, correlation_length=noise_models.CORRELATION_LENGTH
+):
+    """Standard deviation, mV, that the raw sensor noise has after the spatial filter: a float.
+
+    noise_factor : the raw noise has a standard deviation of `noise_models.noise_sd(noise_factor)`
+        in each channel
+    aperiodic : noise like that of real EEG, which is correlated between electrodes over
+        `correlation_length` (m), in place of independent noise
+    """
+    gain = heads.MOMENT_PER_MV * heads.lead_field()
+    over_channels = None
+    if aperiodic:
+        over_channels = noise_models.electrode_covariance(reach=correlation_length)
+    spatial_filter = SpatialFilter(gain, over_channels)
+    return float(noise_models.noise_sd(noise_factor) * (1.0 / spatial_filter.sensitivity))
+
+
+def likelihood(
+    protocol,
+    convention,
+    noise_factor,
+    *,
+    aperiodic=False,
+    correlation_length=noise_models.CORRELATION_LENGTH,
+    sampling_rate=250.0,
+):
+    """The exact `Likelihood` of a design's response after the spatial filter.
+
+    protocol : a `Protocol`; convention : a `Convention` or its name
+    noise_factor, correlation_length : see `source_noise`
+    aperiodic : noise with a 1/f spectrum that is correlated between electrodes, in place of white,
+        independent noise
+    sampling_rate : Hz, of the response
+    """
+    colour = None
     if aperiodic:
         duration = protocol.n_trials * protocol.isi
-        colour, reach = noise_models.aperiodic_autocovariance(duration, protocol.dt), REACH
-    filtering = decimation(protocol, SAMPLING_RATE)
-    noise = noise_models.noise_sd(noise_factor) * noise_models.matched_noise(reach=reach)
+        colour = noise_models.aperiodic_autocovariance(duration, protocol.dt)
+    filtering = decimation(protocol, sampling_rate)
+    noise = source_noise(noise_factor, aperiodic=aperiodic, correlation_length=correlation_length)
     covariance = filtering @ averaging_covariance(protocol, colour) @ filtering.T
     return Likelihood(get_convention(convention), protocol, filtering, noise**2 * covariance)
 
 
 def prior_covariance(prior=None, n=20_000, seed=0):
-    """Covariance (8, 8) of the logarithms of `IDENTIFIABLE_NAMES`, from n draws of the prior."""
-    draws = (Prior() if prior is None else prior).sample(n, np.random.default_rng(seed))
-    return np.cov(np.log(identifiable(draws)).T)
+    """Covariance (8, 8) of the logarithms of `IDENTIFIABLE_NAMES`, from n samples of the prior."""
+    samples = (Prior() if prior is None else prior).sample(n, np.random.default_rng(seed))
+    return np.cov(np.log(identifiable(samples)).T)
 
 
-def slopes(protocol, convention, theta):
-    """What a design's response owes to each unknown: (9, n_times) at `SAMPLING_RATE`, mV.
+def slopes(protocol, convention, theta, *, sampling_rate=250.0):
+    """What a design's response owes to each unknown: (9, n_times) at the sampling rate (Hz), mV.
 
     Derivatives at theta (9,) by the logarithms of `IDENTIFIABLE_NAMES`, and by that of the gain,
     which is the response itself.
     """
-    derivatives = gradients.gradients([1.0], theta, convention, protocol)[:8, 0]
+    derivatives = gradients.gradients([1.0], theta=theta, convention=convention, protocol=protocol)
     response = simulate_erp(theta, protocol, convention)
-    return np.vstack([derivatives, response]) @ decimation(protocol, SAMPLING_RATE).T
+    both = np.vstack([derivatives[:8, 0], response])
+    return both @ decimation(protocol, sampling_rate).T
 
 
 def posterior_covariance(information, prior, gain_sd=0.0):
@@ -82,14 +134,16 @@ def posterior_covariance(information, prior, gain_sd=0.0):
     return np.linalg.inv(precision)[:8, :8]
 
 
-def spectrum(theta, frequencies, background, convention, noise=ONGOING_NOISE):
+def spectrum(theta, frequencies, convention, *, ongoing=None):
     """Power spectrum (m,) of y_1 - y_2 at rest, mV^2 / Hz, one-sided; NaN where it has no rest.
 
-    theta : (9,); frequencies : (m,) Hz; background : constant excitatory input, 1/s, to which noise
-    of this standard deviation is added at each step of 1 ms. Of the model linearised at the
-    equilibrium on which it settles: |H(f)|^2 times the spectrum of the input.
+    theta : (9,); frequencies : (m,) Hz; convention : a `Convention` or its name
+    ongoing : `OngoingActivity`, the default one if None
+    It is that of the model linearised at the equilibrium on which it settles: |H(f)|^2 times the
+    spectrum of the input.
     """
-    rest = _rest(theta, background, convention)
+    ongoing = OngoingActivity() if ongoing is None else ongoing
+    rest = _rest(theta, convention, ongoing)
     matrix = jacobian(rest, theta, convention)
     if not (np.isfinite(matrix).all() and np.linalg.eigvals(matrix).real.max() < 0.0):
         return np.full(len(frequencies), np.nan)
@@ -99,50 +153,62 @@ def spectrum(theta, frequencies, background, convention, noise=ONGOING_NOISE):
     gain = np.linalg.solve(
         resolvent, np.broadcast_to(source[:, np.newaxis], (len(resolvent), 6, 1))
     )
-    return 2.0 * noise**2 * DT * np.abs(gain[:, 1, 0] - gain[:, 2, 0]) ** 2
+    return 2.0 * ongoing.noise**2 * ongoing.dt * np.abs(gain[:, 1, 0] - gain[:, 2, 0]) ** 2
 
 
-def _rest(theta, background, convention):
+def _rest(theta, convention, ongoing):
     """The state (6,) on which a constant input holds the column, NaN where it does not settle."""
-    drive = np.tile([0.0, background, 0.0], (4000, 1))
-    states = simulate(theta, drive, convention=convention, states=True)
-    settled = np.ptp(states[-500:, :3], axis=0).max() < 1e-3 * np.ptp(states[:, :3])
-    if not settled:
+    n_steps, n_watched = (
+        round(duration / ongoing.dt) for duration in (ongoing.settling_time, ongoing.watched)
+    )
+    drive = np.tile([0.0, ongoing.background, 0.0], (n_steps, 1))
+    states = simulate(theta, drive, dt=ongoing.dt, convention=convention, states=True)
+    moved = np.ptp(states[-n_watched:, :3], axis=0).max()
+    if not moved < ongoing.tolerance * np.ptp(states[:, :3]):
         return np.full(6, np.nan)
 
     def excess(v):
-        return float(equilibria(v, theta, convention)[0]) - background
+        return float(equilibria(v, theta, convention)[0]) - ongoing.background
 
     v = states[-1, 1] - states[-1, 2]
     return equilibria(newton(excess, v, x1=v + 1e-4, tol=1e-12), theta, convention)[1]
 
 
-def spectrum_slopes(theta, background, convention):
-    """The `spectrum` at `FREQUENCIES`, (m,), and its derivatives, (9, m), as those of `slopes`."""
+def spectrum_slopes(theta, convention, *, ongoing=None):
+    """The `spectrum`, (m,), and its derivatives, (9, m), as those of `slopes`, mV^2 / Hz.
+
+    ongoing : `OngoingActivity`, the default one if None, at whose m frequencies they are taken
+    """
+    ongoing = OngoingActivity() if ongoing is None else ongoing
+    frequencies, step = ongoing.frequencies, ongoing.log_step
 
     def whole(theta):
-        return spectrum(theta, FREQUENCIES, background, convention)
+        return spectrum(theta, frequencies, convention, ongoing=ongoing)
 
     power = whole(theta)
     derivatives = []
     for k in range(8):
         up, down = np.array([theta, theta])
-        up[k], down[k] = theta[k] * np.exp(STEP), theta[k] * np.exp(-STEP)
-        derivatives.append((whole(up) - whole(down)) / (2.0 * STEP))
+        up[k], down[k] = theta[k] * np.exp(step), theta[k] * np.exp(-step)
+        derivatives.append((whole(up) - whole(down)) / (2.0 * step))
     return power, np.array([*derivatives, 2.0 * power])
 
 
-def spectrum_information(power, derivatives, duration, noise_sd, aperiodic=False):
+def spectrum_information(power, derivatives, *, duration, noise_sd, aperiodic=False, ongoing=None):
     """Information (9, 9) in the spectrum of ongoing activity, or NaN; see `posterior_covariance`.
 
-    power, derivatives : from `spectrum_slopes`
-    duration : of the recording, s; noise_sd : of the raw sensor noise after the matched filter, mV
+    power, derivatives : from `spectrum_slopes`; ongoing : the same as there
+    duration : of the recording, s
+    noise_sd : of the raw sensor noise after the spatial filter, mV, see `source_noise`
+    aperiodic : the sensor noise has a 1/f spectrum instead of a flat one
     Whittle's likelihood: ordinates of the periodogram, 1 / duration apart, are independent and
     exponential, so each tells the derivatives of its log expectation with weight 1.
     """
-    everywhere = np.arange(round(0.5 / DT / SPACING) + 1) * SPACING
+    ongoing = OngoingActivity() if ongoing is None else ongoing
+    spacing = ongoing.spacing
+    everywhere = np.arange(round(0.5 / ongoing.dt / spacing) + 1) * spacing
     floor = noise_models.aperiodic_spectrum(everywhere) if aperiodic else np.ones(len(everywhere))
-    floor = noise_sd**2 / (SPACING * floor.sum()) * floor
-    floor = floor[np.round(FREQUENCIES / SPACING).astype(int)]
+    floor = noise_sd**2 / (spacing * floor.sum()) * floor
+    floor = floor[np.round(ongoing.frequencies / spacing).astype(int)]
     slopes = derivatives / (power + floor)  # of log (power + floor)
-    return duration * SPACING * slopes @ slopes.T
+    return duration * spacing * slopes @ slopes.T

@@ -10,20 +10,12 @@ before the answer is given, and each question has a p value that is uniform when
   parameters in coordinates in which the prior is N(0, I), r is the whitened residual there and
   J = U s V' its derivative. In a linear model e is N(0, I); so the deviance is a chi-square with
   as many degrees of freedom as the likelihood's rank, and e has a flat spectrum.
-
-The cells put faults into recordings of which the truth is known, and note what the checks and the
-estimator say. At the paper tier a cell trains for about four processor minutes; a recording that
-the model explains takes half a second, another one two or three: about ten minutes in all.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import null_space
 from scipy.stats import chi2, f, kstest, norm
-
-from jrlib.inference.exact_posterior import fit
-from jrlib.parameters import IDENTIFIABLE_NAMES, QUANTITY_NAMES
 
 # Each check, and what it says when it objects.
 CHECKS = {
@@ -35,18 +27,43 @@ CHECKS = {
     "parameters": "the best response asks for parameters that the prior hardly allows",
     "residual": "what the model leaves of the waveform has a shape: it is no noise",
 }
-N_STARTS = 4  # descents to the best response
-N_PRIOR = 10_000  # draws of the prior
-LEVEL = 0.05  # of all checks together
+# What the data are in if their noise is so many times the assumed one.
 UNITS = {1e3: "millivolts", 1e6: "microvolts", 1e9: "nanovolts"}
-IDENTIFIABLE = [QUANTITY_NAMES.index(name) for name in IDENTIFIABLE_NAMES]
+
+
+@dataclass(frozen=True)
+class CheckSettings:
+    """How recordings are checked.
+
+    level : probability that any of the checks objects to a recording with which nothing is wrong
+    n_descents : to the best response, from the initial guesses whose responses are nearest
+    n_prior_samples, prior_seed : samples of the prior that the best parameters are compared with,
+        and the seed of these
+    """
+
+    level: float = 0.05
+    n_descents: int = 4
+    n_prior_samples: int = 10_000
+    prior_seed: int = 0
+
+    def __post_init__(self):
+        if not 0 < self.level < 1:
+            raise ValueError(f"level: got {self.level}, expected a number between 0 and 1")
+        for name in ("n_descents", "n_prior_samples"):
+            value = getattr(self, name)
+            if value != int(value) or value < 1:
+                raise ValueError(f"{name}: got {value}, expected a whole number from 1")
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """p values of the checks that were made, by their names in `CHECKS`, and what follows."""
+    """p values of the checks that were made, by their names in `CHECKS`, and what follows.
+
+    level : probability of any objection where nothing is wrong
+    """
 
     p_values: dict
+    level: float = CheckSettings.level
 
     @property
     def corrected(self):
@@ -57,8 +74,8 @@ class Verdict:
 
     @property
     def objections(self):
-        """Names of the checks whose corrected p value is below `LEVEL`, the smallest first."""
-        return [name for name, p in self.corrected.items() if p < LEVEL]
+        """Names of the checks whose corrected p value is below the level, the smallest first."""
+        return [name for name, p in self.corrected.items() if p < self.level]
 
     def __str__(self):
         if not self.objections:
@@ -69,69 +86,30 @@ class Verdict:
         return f"Do not trust the answer: {'; '.join(told)}."
 
 
-class Sensors:
-    """What the answer assumes of the sensors: one source, and noise of a known shape.
-
-    gain : (n_channels,) V per mV of the source, average reference
-    covariance : (n_channels, n_channels) of the raw noise over the channels, up to a factor;
-        independent by default. The average reference is taken here.
-    """
-
-    def __init__(self, gain, covariance=None):
-        n = len(gain)
-        covariance = np.eye(n) if covariance is None else covariance
-        centre = np.eye(n) - 1.0 / n
-        values, vectors = np.linalg.eigh(centre @ covariance @ centre)
-        whitener = vectors[:, 1:] / np.sqrt(values[1:])  # without the mean over the channels
-        topography = whitener.T @ gain
-        size = np.linalg.norm(topography)
-        self._filter = whitener @ topography / size**2
-        self._rest = whitener @ null_space(topography[np.newaxis]) / size
-
-    def split(self, data):
-        """The source's waveform (n_times,) and the rest (n_channels - 2, n_times), both in mV.
-
-        data : (n_channels, n_times) V. Each row of the rest has independent noise of the same
-        covariance as the waveform's, that of least variance, and nothing of the source.
-        Raises ValueError for another number of channels, and for channels with NaN or flat.
-        """
-        data = np.asarray(data, dtype=float)
-        if data.ndim != 2 or len(data) != len(self._filter):
-            raise ValueError(
-                f"data: got shape {data.shape}, expected ({len(self._filter)}, n_times), a row for "
-                f"each channel of the gain"
-            )
-        faults = {
-            "NaN or infinity": (
-                ~np.isfinite(data).all(axis=1),
-                "repair them or leave them out of data and gain",
-            ),
-            "no signal at all": (np.ptp(data, axis=1) == 0, "leave them out of data and gain"),
-        }
-        for fault, (bad, remedy) in faults.items():
-            if bad.any():
-                raise ValueError(f"data: {fault} in channels {np.flatnonzero(bad)}; {remedy}")
-        return self._filter @ data, self._rest.T @ data
-
-
-def check(reference, sensors, data, starts):
+def check(sampler, spatial_filter, data, *, guesses, settings=None):
     """The `Verdict` on a recording, before an answer is given.
 
-    reference : `exact_posterior.Reference` of the model at the assumed noise level
-    sensors : `Sensors`; data : (n_channels, n_times) V, the averaged response
-    starts : (m, 8) draws, in the reference's coordinates, of the posterior that is to be trusted or
-        of the prior, from which the best response is looked for
+    sampler : `exact_posterior.ExactSampler` of the model at the assumed noise level
+    spatial_filter : `SpatialFilter` of the assumed head; data : (n_channels, n_times) V, the
+        averaged response
+    guesses : (m, 8) samples, in the sampler's coordinates, of the posterior that is to be trusted
+        or of the prior: the initial guesses at the best response
+    settings : `CheckSettings`, the default ones if None
     Raises ValueError for data that are not finite, flat in a channel, of another length, or in
     another unit.
     """
-    source, rest = sensors.split(data)
-    noise = noise_checks(reference.likelihood, source, rest)
-    return Verdict(noise | response_checks(reference, source, starts))
+    settings = CheckSettings() if settings is None else settings
+    source, rest = spatial_filter.split(data)
+    noise = noise_checks(sampler.likelihood, source, rest)
+    response = response_checks(sampler, source, guesses, settings=settings)
+    return Verdict(noise | response, settings.level)
 
 
 def noise_checks(likelihood, source, rest):
-    """p values of what must be noise, by name: a dict. Arguments: see `Sensors.split`.
+    """p values of what must be noise, by name: a dict.
 
+    likelihood : a `Likelihood`; source (n_times,), rest (k, n_times), mV : as of
+        `SpatialFilter.split`
     topography : F test of the rest along the waveform's own time course, in which another
         topography shows, against the rest of the rest
     noise level : chi-square of that, on both sides
@@ -157,30 +135,32 @@ def noise_checks(likelihood, source, rest):
     }
 
 
-def response_checks(reference, source, starts):
+def response_checks(sampler, source, guesses, *, settings=None):
     """p values of the best response to a waveform (n_times,), mV, by name: a dict.
 
-    starts : see `check`
+    sampler, guesses, settings : see `check`
     response : chi-square of the deviance |e|^2; residual : `flatness` of e
     parameters : the part of e along U, the parameters in prior standard deviations where these are
-        known well, against draws of the prior: its products are not quite normal
+        known well, against samples of the prior: its products are not quite normal
     """
-    likelihood = reference.likelihood
-    misfits = likelihood.whiten(likelihood.respond(reference.theta(starts)) - source)
-    nearest = np.argsort(np.sum(misfits**2, axis=1))[:N_STARTS]
-    mode = fit(reference, source, starts[nearest])
-    point, slopes = mode.points[mode.best], mode.jacobians[mode.best, len(starts[0]) :]
-    residual = mode.residuals[mode.best, len(starts[0]) :]
+    settings = CheckSettings() if settings is None else settings
+    likelihood = sampler.likelihood
+    misfits = likelihood.whiten(likelihood.respond(sampler.theta(guesses)) - source)
+    nearest = np.argsort(np.sum(misfits**2, axis=1))[: settings.n_descents]
+    mode = sampler.fit(source, guesses[nearest])
+    point, slopes = mode.points[mode.best], mode.jacobians[mode.best, len(guesses[0]) :]
+    residual = mode.residuals[mode.best, len(guesses[0]) :]
     left, values, right = np.linalg.svd(slopes, full_matrices=False)
     moved = left.T @ residual
     asked = (moved - values * (right @ point)) / np.sqrt(1.0 + values**2)
     whole = residual + left @ (asked - moved)
-    prior = reference.points(reference.prior.sample(N_PRIOR, np.random.default_rng(0)))
+    rng, n_samples = np.random.default_rng(settings.prior_seed), settings.n_prior_samples
+    prior = sampler.points(sampler.prior.sample(n_samples, rng))
     as_far = np.sum(np.sum(prior**2, axis=1) >= asked @ asked)
     return {
         "response": float(chi2.sf(mode.costs.min(), likelihood.rank)),
         "residual": flatness(whole[np.newaxis] @ in_time(likelihood)),
-        "parameters": float((1 + as_far) / (1 + N_PRIOR)),
+        "parameters": float((1 + as_far) / (1 + n_samples)),
     }
 
 

@@ -9,7 +9,7 @@ SCALES = (0.4, 0.1)
 def metropolis(reference, observed, points, root, n_steps, rng):
     """Chains of random-walk Metropolis on the posterior given one observation.
 
-    reference : a `exact_posterior.Reference`; observed : (n_times,) mV
+    reference : an `exact_posterior.ExactSampler`; observed : (n_times,) mV
     points : (n, 8), in the coordinates of `reference`: where the n chains start
     root : (8, 8), with the steps' covariance root root^T, or (n, 8, 8), one for each chain; scaled
         by the `SCALES` in turn

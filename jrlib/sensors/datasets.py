@@ -15,6 +15,7 @@ from scipy.signal import resample_poly
 from jrlib.parameters import CLASSIC, PARAMETER_NAMES, get_convention
 from jrlib.priors import Prior
 from jrlib.sensors import heads, noise_models
+from jrlib.sensors.spatial_filter import SpatialFilter
 from jrlib.simulation.protocol import Protocol, averaging_covariance, simulate_erp
 
 
@@ -76,8 +77,8 @@ class Dataset:
         """Averaged sensor data, float32 torch (len(rows), n_channels, n_times).
 
         In units of the sensor noise's standard deviation in the raw recording at noise factor 1
-        (0.2 microvolts). `noise_factor` multiplies the noise covariance, see `noise_models.noise_sd`;
-        `generator` is a torch.Generator.
+        (0.2 microvolts). `noise_factor` multiplies the noise covariance, see
+        `noise_models.noise_sd`; `generator` is a torch.Generator.
         """
         erp = torch.from_numpy(self.erp[rows])
         signal = erp[:, None, :] * self._unit_gain[None, :, None]
@@ -85,18 +86,26 @@ class Dataset:
         return signal if noise is None else signal + noise - noise.mean(dim=1, keepdim=True)
 
     def source(self, rows, noise_factor, generator):
-        """Matched-filter output: the source waveform plus noise, in mV.
+        """The waveform that a `SpatialFilter` finds in the sensors: the source plus noise, in mV.
 
-        Float32 torch (len(rows), n_times): the gain-weighted mean of the channels,
-        gain . x / |gain|^2. With one source and white, average-referenced noise it is a sufficient
-        statistic of the sensors: nothing is lost.
+        Float32 torch (len(rows), n_times). With one source and white, average-referenced noise it
+        is a sufficient statistic of the sensors: nothing is lost.
         """
         erp = torch.from_numpy(self.erp[rows])
         noise = self._noise((len(erp),), noise_factor, generator)
         return erp if noise is None else erp + noise * self.source_noise
 
+    def observe(self, noise_factor, seed):
+        """The waveforms (n, n_times), mV, float32, that a spatial filter finds in noisy sensors.
+
+        noise_factor : multiplies the covariance of the sensor noise, see `noise_models.noise_sd`
+        seed : of one draw of noise for the whole dataset, a whole number
+        """
+        noise = torch.Generator().manual_seed(seed)
+        return self.source(np.arange(len(self)), noise_factor, noise).numpy()
+
     def snr_db(self, noise_factor):
-        """Median over simulations of the average's signal-to-noise ratio after the matched filter.
+        """Median over simulations of the average's signal-to-noise ratio after the spatial filter.
 
         10 log10 of the response's mean square over the noise's, both over the whole epoch.
         """
@@ -106,8 +115,8 @@ class Dataset:
 
     @property
     def source_noise(self):
-        """Standard deviation of one raw sample after the matched filter at noise factor 1, mV."""
-        return float(noise_models.SENSOR_NOISE / np.linalg.norm(self.gain))
+        """Standard deviation of one raw sample after the spatial filter at noise factor 1, mV."""
+        return float(noise_models.SENSOR_NOISE / SpatialFilter(self.gain).sensitivity)
 
     @property
     def _unit_gain(self):

@@ -16,9 +16,10 @@ from jrlib.sensors.heads import (
 )
 from jrlib.sensors.noise_models import (
     _positive_noise,
+    draw_noise,
     noise_sd,
-    square_root,
 )
+from jrlib.sensors.spatial_filter import SpatialFilter
 from jrlib.simulation.protocol import Protocol, averaging_covariance
 
 #: Largest values, V, that a scalp potential may have: far beyond what is measured, on both sides.
@@ -65,8 +66,7 @@ def to_evoked(
                 f"covariance: got shape {np.shape(covariance)}, expected {(len(times),) * 2}; "
                 f"the protocol's own fits only data at its own times"
             )
-        white = rng.standard_normal(data.shape)
-        data += noise_sd(noise_factor) * white @ square_root(covariance)
+        data += noise_sd(noise_factor) * draw_noise(data.shape, covariance, rng)
     evoked = mne.EvokedArray(
         data,
         montage_info(montage, 1.0 / step),
@@ -80,15 +80,16 @@ def to_evoked(
 
 
 def from_evoked(evoked, lead_field=None, *, head="sphere"):
-    """The source waveform that explains an `mne.Evoked` best: matched filter, in mV, and its times.
+    """The source waveform that explains an `mne.Evoked` best, in mV, and its times.
 
     evoked : any montage; its good EEG channels are used, against their average
     lead_field : (n_channels,) V per A m for these channels; computed for their positions by default
 
-    Returns (waveform (n_times,), times (n_times,)): the least-squares fit g . x / |g|^2 with the
-    gain g = MOMENT_PER_MV * lead_field. Unbiased; white noise of sd s per channel leaves noise of
-    sd s / |g|. Raises ValueError when there are no EEG channels with positions, or the lead field
-    does not fit them, and for data that are not finite, flat in a channel, or not in volts.
+    Returns (waveform (n_times,), mV, times (n_times,), s): the `SpatialFilter` with the gain
+    g = MOMENT_PER_MV * lead_field, for noise that is independent between channels. Unbiased; white
+    noise of sd s per channel leaves noise of sd s / |g|. Raises ValueError when there are no EEG
+    channels with positions, or the lead field does not fit them, and for data that are not finite,
+    flat in a channel, or not in volts.
     """
     picks = mne.pick_types(evoked.info, eeg=True, exclude="bads")
     if len(picks) < 2:
@@ -123,8 +124,8 @@ def from_evoked(evoked, lead_field=None, *, head="sphere"):
     gain = MOMENT_PER_MV * (field - field.mean())
     if not gain.any():
         raise ValueError("lead_field: got the same value everywhere, expected a topography")
-    # The gain sums to zero, so it takes the average reference by itself.
-    return gain @ data / (gain @ gain), evoked.times.copy()
+    # The gain sums to zero, so the filter takes the average reference by itself.
+    return SpatialFilter(gain).waveform(data), evoked.times.copy()
 
 
 def simulate_raw(

@@ -2,15 +2,14 @@
 
 import numpy as np
 
-from jrlib.sensors.heads import (
-    MOMENT_PER_MV,
-    lead_field,
-    montage_info,
-)
+from jrlib.sensors.heads import montage_info
 
 #: Standard deviation of the white noise of one channel of the raw recording at noise factor 1, V:
 #: the EEG entry of `mne.make_ad_hoc_cov`, before the average reference. See `noise_sd`.
 SENSOR_NOISE = 0.2e-6
+
+#: Distance over which the noise of real EEG is correlated between electrodes, m.
+CORRELATION_LENGTH = 0.05
 
 
 def noise_sd(noise_factor):
@@ -64,27 +63,23 @@ def electrode_covariance(montage="biosemi64", reach=0.0):
     return np.exp(-distance / reach) if reach else np.eye(len(positions))
 
 
-def matched_noise(montage="biosemi64", head="sphere", reach=0.0):
-    """Standard deviation of the source waveform's noise, mV, for sensor noise of sd 1 V.
-
-    reach : see `electrode_covariance`
-
-    One source is seen through the gain g, so the estimate of least variance is g' S^-1 x /
-    (g' S^-1 g) for noise of covariance S, and its variance is 1 / (g' S^-1 g); both after the
-    average reference, so that the inverse is the pseudo-inverse. With independent noise it is the
-    matched filter of `from_evoked`.
-    """
-    gain = MOMENT_PER_MV * lead_field(montage, head)
-    covariance = electrode_covariance(montage, reach)
-    centre = np.eye(len(gain)) - 1.0 / len(gain)
-    referenced = centre @ covariance @ centre
-    return float(1.0 / np.sqrt(gain @ np.linalg.pinv(referenced, rcond=1e-10) @ gain))
-
-
 def square_root(covariance):
     """The symmetric square root of a covariance matrix, which may be singular."""
     values, vectors = np.linalg.eigh(covariance)
     return (vectors * np.sqrt(np.clip(values, 0.0, None))) @ vectors.T
+
+
+def draw_noise(shape, over_time, rng, *, over_channels=None):
+    """Gaussian noise of a covariance over time and over channels.
+
+    shape : (..., n_channels, n_times); rng : numpy Generator
+    over_time : (n_times, n_times) covariance of each channel's noise
+    over_channels : (n_channels, n_channels) covariance over the channels; None for independent ones
+    """
+    white = rng.standard_normal(shape)
+    if over_channels is not None:
+        white = square_root(over_channels) @ white
+    return white @ square_root(over_time)
 
 
 def _positive_noise(noise_factor, rng):

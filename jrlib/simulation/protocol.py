@@ -46,11 +46,11 @@ class Protocol:
     n_trials: int = 60
     isi: float = 1.0
     pulse_width: float = 0.05
-    pulse: tuple = (33.6, 60.0, 60.0)
+    pulse: tuple[float, float, float] = (33.6, 60.0, 60.0)
     pair: float = 0.0
     transient: float = 0.8
-    epoch: tuple = (-0.2, 1.0)
-    baseline: tuple = (-0.2, 0.0)
+    epoch: tuple[float, float] = (-0.2, 1.0)
+    baseline: tuple[float, float] = (-0.2, 0.0)
     dt: float = 1e-3
     background: float = 0.0
     noise: float = 0.0

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import jrlib
+from jrlib.simulation import protocol as protocol_module
 from jrlib.simulation.integration import run_in_threads
 from jrlib.simulation.protocol import Protocol, averaging_covariance, simulate_erp
 
@@ -229,3 +230,13 @@ def test_many_responses_take_no_more_memory_than_their_own():
     command = [sys.executable, "-c", textwrap.dedent(code)]
     run = subprocess.run(command, check=True, capture_output=True, text=True)
     assert float(run.stdout) < 20.0
+
+
+def test_pairs_of_pulses():
+    drive = Protocol(pair=0.2).drive[:, 1]
+    onset = np.flatnonzero(drive)[0]
+    second = np.arange(onset + 200, onset + 250)
+    assert (drive[second] == 60.0).all()
+    assert drive[onset : onset + 1000].sum() == 2 * 50 * 60.0
+    with pytest.raises(ValueError, match="pair"):
+        Protocol(pair=0.02)

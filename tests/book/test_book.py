@@ -131,13 +131,22 @@ def test_chapter_opens_with_its_question_and_an_answer_in_numbers(name):
 def test_code_is_introduced_and_folded(name):
     cells = read(name).cells
     for before, cell in itertools.pairwise(cells):
-        if cell.cell_type == "code":
+        # A cell that only picks out numbers for the text is not shown, and has no place of its own.
+        if cell.cell_type == "code" and "remove-input" not in cell.metadata.get("tags", []):
             last = before.source.strip().split("\n")[-1]
             assert before.cell_type == "markdown", f"no sentence above {cell.id}"
             assert not last.startswith(("#", "|", ":::")), f"no sentence above {cell.id}"
             tags = cell.metadata.get("tags", [])
             short = len(cell.source.splitlines()) <= 6
             assert {"hide-input", "parameters"} & set(tags) or short, f"{cell.id} is not folded"
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_cells_that_are_not_shown_only_pick_out_numbers(name):
+    for cell in read(name).cells:
+        if "remove-input" in cell.metadata.get("tags", []):
+            assert "glue(" in cell.source, cell.id
+            assert "figures." not in cell.source, f"{cell.id} draws: its code should be shown"
 
 
 def test_formulas_have_numbers_that_are_referred_to():

@@ -5,4 +5,15 @@ function `run` that computes one configuration, a `grid` of configurations for e
 `EXPERIMENT` that says how they belong together; see `experiments.runs`.
 """
 
-NAMES = ("least_squares_fits",)
+NAMES = (
+    "least_squares_fits",
+    "stimulus_designs",
+    "confirmed_designs",
+    "wrong_assumptions",
+    "intrinsic_noise",
+    "unknown_gain_exact",
+    "unknown_gain_networks",
+    "local_information",
+    "profile_likelihoods",
+    "global_sensitivity",
+)

@@ -2,88 +2,129 @@
 
 With noise in the input of a nonlinear model the response to a stimulus is random, and nobody can
 write down its density; the average over trials only hides that. But it can still be simulated, and
-that is all that neural posterior estimation (`posterior`) asks for. A cell compares, on the same
-noisy responses, a posterior that was trained on such responses with one that was trained on the
-deterministic model, and with one that sees the variability of the trials beside their average.
+that is all that neural posterior estimation (`jrlib.inference.flows`) asks for. A run compares, on
+the same noisy responses, a posterior that was trained on such responses with one that was trained
+on the deterministic model, and with one that sees how much the trials differ beside their average.
 
-At the paper tier a training takes about a quarter of a minute, and all cells about 20 minutes.
+At the paper tier a training takes about a quarter of a minute, and all runs about 20 minutes.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
 from scipy.signal import resample_poly
 
-from experiments import comparison
-from experiments.compared_methods import TEST, TRAIN, VALIDATION, observations
-from experiments.results import Result, check_tier, command_line
+from experiments.runs import Experiment, Result, check_tier
+from experiments.settings import CONVENTIONS, STUDY_NOISE, TEST, TRAIN, VALIDATION
 from jrlib.diagnostics import calibration, scoring
-from jrlib.diagnostics.design_information import ONGOING_NOISE
 from jrlib.inference import flows
+from jrlib.inference.flows import NPESettings
 from jrlib.parameters import IDENTIFIABLE_NAMES, QUANTITY_NAMES, identifiable
 from jrlib.priors import Prior
 from jrlib.sensors.datasets import beside, make_dataset
 from jrlib.simulation.integration import simulate
 from jrlib.simulation.protocol import Protocol
 
-NAME = "intrinsic"  # of the results in the store
-# The input p(t) by name: options of `Protocol`. Jansen and Rit's lies between 120/s and 320/s.
+# The input p(t) by name: options of `Protocol`. Jansen and Rit's lies between 120/s and 320/s, and
+# the strong noise is as wide.
+WIDE = 200.0 / 12.0**0.5  # standard deviation, 1/s
 INPUTS = {
-    "none": {},
-    "mild": {"noise": 10.0},
-    "strong": {"noise": ONGOING_NOISE},
-    "Jansen and Rit's": {"noise": ONGOING_NOISE, "background": 220.0},
+    "none": {"noise": 0.0, "background": 0.0},
+    "mild": {"noise": 10.0, "background": 0.0},
+    "strong": {"noise": WIDE, "background": 0.0},
+    "Jansen and Rit's": {"noise": WIDE, "background": 220.0},
 }
-# What answers: what its posterior was trained on.
+# The posteriors that answer, and what each of them was trained on.
 ANSWERS = {
     "with": "responses with intrinsic noise",
     "without": "responses of the deterministic model",
     "variability": "responses with intrinsic noise, and how much trials differ",
 }
-SAMPLING_RATE = 250.0  # Hz
-N_BINS = 12  # of time, and of frequency, in which the variability is told
-HIGHEST = 45.0  # Hz
-MOST = 255  # samples of each posterior
-ROWS = 64  # recordings at once
-TRAINING = {"batch_size": 256, "learning_rate": 2e-3}
-SCALE = Prior().quantity_std[[QUANTITY_NAMES.index(name) for name in IDENTIFIABLE_NAMES]]
-
-
-@dataclass(frozen=True)
-class Size:
-    """How large the study is.
-
-    n_simulations, epochs : of a training, a tenth more simulations being for validation
-    n_test, n_samples : test simulations, and samples of each posterior, up to `MOST`
-    inputs : names in `INPUTS`; n_trials : numbers of trials that are averaged; n_seeds : trainings
-    variable : the input for which, at the largest number of trials, the variability is told
-    """
-
-    n_simulations: int
-    epochs: int
-    n_test: int
-    n_samples: int
-    inputs: tuple = tuple(INPUTS)
-    n_trials: tuple = (1, 10, 60)
-    n_seeds: int = 2
-    variable: tuple = ("strong", "Jansen and Rit's")
-    noise_factor: float = 1.0
-
-
+LARGEST_COUNT = 255  # samples of each posterior at most, so that ranks fit a byte
+PRIOR_SD = Prior().quantity_std[[QUANTITY_NAMES.index(name) for name in IDENTIFIABLE_NAMES]]
+# Numbers of trials that are averaged, number of seeds, inputs, and inputs for which, at the largest
+# number of trials, the variability is told.
+EXTENTS = {
+    "smoke": ((2,), 1, ("none", "strong"), ("strong",)),
+    "fast": ((1, 10), 1, ("none", "strong"), ("strong",)),
+    "paper": ((1, 10, 60), 2, tuple(INPUTS), ("strong", "Jansen and Rit's")),
+}
 SIZES = {
-    "smoke": Size(100, 2, 20, 19, ("none", "strong"), (2,), 1, ("strong",)),
-    "fast": Size(1000, 10, 100, 49, ("none", "strong"), (1, 10), 1, ("strong",)),
-    "paper": Size(6000, 14, 200, 59),
+    "smoke": {
+        "n_simulations": 100,
+        "n_validation": 20,
+        "n_test": 20,
+        "n_samples": 19,
+        "training": NPESettings(epochs=2, batch_size=256, learning_rate=2e-3),
+    },
+    "fast": {
+        "n_simulations": 1000,
+        "n_validation": 100,
+        "n_test": 100,
+        "n_samples": 49,
+        "training": NPESettings(epochs=10, batch_size=256, learning_rate=2e-3),
+    },
+    "paper": {},
 }
 
 
-def trials(theta, protocol, convention, rng, *, noise=0.0, sampling_rate=SAMPLING_RATE):
+@dataclass(frozen=True)
+class Config:
+    """Posteriors for several inputs in one convention, at one number of averaged trials.
+
+    convention : name of a `Convention`; n_trials : that are averaged
+    seed : of trainings and simulations, but for the test simulations, which are always the same
+    variable : inputs for which a posterior is told the variability of the trials too
+    noise_factor : of the sensor noise in the recording
+    n_simulations, n_validation, training : of each training
+    n_test, n_samples : test simulations, and samples of each posterior, up to `LARGEST_COUNT`
+    sampling_rate : of the responses, Hz
+    recordings_at_once : bounds the memory; the noise that is drawn depends on it
+    n_bins, highest_frequency : bins of time, and of frequency up to so many Hz, in which the
+        variability is told
+    credibility : of the central intervals whose coverage is noted
+    n_bootstrap : resamples for the intervals of the scores
+    inputs : their names, such as those of `INPUTS`; noise, background : what they are, see
+        `Protocol`
+    """
+
+    convention: str
+    n_trials: int
+    seed: int
+    variable: tuple[str, ...] = ()
+    noise_factor: float = STUDY_NOISE
+    n_simulations: int = 6000
+    n_validation: int = 600
+    n_test: int = 200
+    n_samples: int = 59
+    sampling_rate: float = 250.0
+    recordings_at_once: int = 64
+    n_bins: int = 12
+    highest_frequency: float = 45.0
+    credibility: float = 0.9
+    n_bootstrap: int = 1000
+    training: NPESettings = field(
+        default=NPESettings(epochs=14, batch_size=256, learning_rate=2e-3)
+    )
+    inputs: tuple[str, ...] = tuple(INPUTS)
+    noise: tuple[float, ...] = field(
+        default=tuple(options["noise"] for options in INPUTS.values()), metadata={"named": False}
+    )
+    background: tuple[float, ...] = field(
+        default=tuple(options["background"] for options in INPUTS.values()),
+        metadata={"named": False},
+    )
+
+
+def trials(theta, protocol, convention, *, rng, noise=0.0, sampling_rate=250.0, at_once=64):
     """Single responses (n, n_trials, n_times) of one recording for each theta (n, 9), mV, float32.
 
+    protocol : a `Protocol`; convention : a `Convention` or its name
     rng : numpy Generator, of intrinsic and sensor noise
     noise : standard deviation of white noise in the recording, mV
     sampling_rate : Hz; as in `make_dataset`, whose averages are those of these responses
+    at_once : recordings that are simulated at once; the noise depends on it as on rng
     Raises ValueError for noise that is negative or not finite.
     """
     if not 0.0 <= noise < np.inf:
@@ -92,20 +133,21 @@ def trials(theta, protocol, convention, rng, *, noise=0.0, sampling_rate=SAMPLIN
     options |= {"convention": convention, "threads": 1, "dtype": np.float32}
     every = round(1.0 / (protocol.dt * sampling_rate))
     parts = []
-    for first in range(0, len(theta), ROWS):
+    for first in range(0, len(theta), at_once):
         seed = int(rng.integers(2**63))
-        recording = simulate(theta[first : first + ROWS], protocol.drive, seed=seed, **options)
+        recording = simulate(theta[first : first + at_once], protocol.drive, seed=seed, **options)
         recording += np.float32(noise) * rng.standard_normal(recording.shape, np.float32)
         single = protocol.correct_baseline(protocol.epochs(recording, protocol.n_trials))
         parts.append(resample_poly(single, 1, every, axis=-1, padtype="edge"))
     return np.concatenate(parts)
 
 
-def variability(single, sampling_rate=SAMPLING_RATE):
-    """How much trials differ, (n, 2 `N_BINS`), from single responses (n, n_trials, n_times).
+def variability(single, *, sampling_rate=250.0, n_bins=12, highest_frequency=45.0):
+    """How much trials differ, (n, 2 n_bins), from single responses (n, n_trials, n_times).
 
+    sampling_rate, highest_frequency : Hz
     Logarithms of the standard deviation over trials, in bins of time, and of the amplitude spectrum
-    of the deviations from the mean, in bins of frequency up to `HIGHEST`.
+    of the deviations from the mean, in bins of frequency up to the highest.
     Raises ValueError for a single trial.
     """
     n_trials, n_times = single.shape[1:]
@@ -115,122 +157,91 @@ def variability(single, sampling_rate=SAMPLING_RATE):
     freedom = n_trials - 1
     over_time = np.sum(deviations**2, axis=1) / freedom
     power = np.sum(np.abs(np.fft.rfft(deviations)) ** 2, axis=1) / (freedom * n_times)
-    low = np.fft.rfftfreq(n_times, 1.0 / sampling_rate) <= HIGHEST
+    low = np.fft.rfftfreq(n_times, 1.0 / sampling_rate) <= highest_frequency
     parts = [
         0.5 * np.log(part.mean(axis=1))
         for values in (over_time, power[:, low])
-        for part in np.array_split(values, N_BINS, axis=1)
+        for part in np.array_split(values, n_bins, axis=1)
     ]
     return np.stack(parts, axis=1)
 
 
-def with_variability(dataset, noise_factor, rng, scale):
-    """Averages and `variability` of new recordings of a `Dataset`'s parameters, as a `Dataset`.
-
-    The sensor noise is in the responses already: they are to be taken at noise factor 0.
-    scale : mV that count as much as a factor of e in the variability, see `beside`
-    """
-    made = dataset.manifest
-    noise = dataset.source_noise * np.sqrt(noise_factor)
-    single = trials(
-        dataset.theta, Protocol(**made["protocol"]), made["convention"]["name"], rng, noise=noise
-    )
-    averaged = replace(dataset, erp=single.mean(axis=1))
-    return beside(averaged, variability(single), scale)
-
-
-def assess(trained, theta, observed, n_samples, seed):
+def assess(posterior, theta, observed, *, n_samples, seed, credibility=0.9, n_bootstrap=1000):
     """What a `Posterior` says of observations (n, n_times), against the truth theta (n, 9).
 
+    n_samples : of each posterior; seed : of these; n_bootstrap : resamples for the intervals
+
     Returns a DataFrame, a row for each of `IDENTIFIABLE_NAMES`: parameter, value, low, high
-    (Pearson's correlation of posterior mean and truth, see `scoring.score`), contraction (one minus
-    mean posterior variance over prior variance), error (root mean square of the mean's error in
-    posterior standard deviations), n and nats (see `calibration.Evaluation`, the median over the
-    observations); and arrays of small integers, how many of the samples count: ranks (n, 8) of the
-    truth, and tarp and highest_density (n,), see `levels`.
-    Raises ValueError for more samples than `MOST`.
+    (Pearson's correlation of posterior mean and truth, see `scoring.score`), n, contraction (one
+    minus mean posterior variance over prior variance), error (root mean square of the mean's error
+    in posterior standard deviations), nats (see `calibration.Evaluation`, the median over the
+    observations) and covered (how often the central interval of that credibility holds the truth);
+    and arrays of small integers, how many of the samples count: ranks (n, 8) of the truth, and tarp
+    and highest_density (n,), see `levels`.
+    Raises ValueError for more samples than `LARGEST_COUNT`.
     """
-    if not n_samples <= MOST:
-        raise ValueError(f"n_samples: got {n_samples}, expected at most {MOST}, which fit a byte")
-    found = calibration.evaluate(trained, theta, observed, n_samples, seed=seed)
+    if not n_samples <= LARGEST_COUNT:
+        raise ValueError(
+            f"n_samples: got {n_samples}, expected at most {LARGEST_COUNT}, which fit a byte"
+        )
+    found = calibration.evaluate(posterior, theta, observed, n_samples, seed=seed)
     truth = identifiable(theta)
     samples = identifiable(found.samples.reshape(-1, theta.shape[1]))
     samples = samples.reshape(len(truth), n_samples, -1)
     mean, std = samples.mean(axis=1), samples.std(axis=1)
-    scores = scoring.score(truth, mean, IDENTIFIABLE_NAMES, scale=SCALE)
+    scores = scoring.score(truth, mean, IDENTIFIABLE_NAMES, scale=PRIOR_SD, n_bootstrap=n_bootstrap)
     scores = scores[scores.metric == "pearson"].drop(columns="metric").reset_index(drop=True)
-    scores["contraction"] = 1.0 - np.mean((std / SCALE) ** 2, axis=0)
+    scores["contraction"] = 1.0 - np.mean((std / PRIOR_SD) ** 2, axis=0)
     scores["error"] = np.sqrt(np.mean(((mean - truth) / std) ** 2, axis=0))
     scores["nats"] = np.median(found.gain)
     counts = {name: getattr(found, name) * (n_samples + 1) for name in ("tarp", "highest_density")}
     counts = {"ranks": calibration.ranks(samples, truth)} | counts
-    return scores.round(5), {name: each.astype(np.uint8) for name, each in counts.items()}
+    arrays = {name: each.astype(np.uint8) for name, each in counts.items()}
+    covered = interval_levels(arrays["ranks"], n_samples) <= credibility
+    return scores.round(5).assign(covered=covered.mean(axis=0)), arrays
 
 
-def cell(
-    convention,
-    inputs,
-    n_trials,
-    variable,
-    noise_factor,
-    n_simulations,
-    epochs,
-    seed,
-    n_test,
-    n_samples,
-):
-    """Train posteriors for each input, and let them answer the same noisy responses.
+def interval_levels(ranks, n_samples):
+    """Levels in 0..1 of the smallest central intervals that hold the truth, from its ranks."""
+    return np.abs(2.0 * ((ranks + 0.5) / (n_samples + 1)) - 1.0)
 
-    convention : name of a `Convention`; inputs, variable : lists of names in `INPUTS`
-    n_trials : that are averaged; noise_factor : of the sensor noise in the recording
-    n_simulations... : see `Size`; seed : of trainings and simulations but for the test simulations
 
-    Returns a `Result`: the table "scores" (see `assess`, with columns input and answer, of
-    `ANSWERS`) and the arrays of `assess`, their first axis being the pairs of input and answer in
-    the order of the table.
+def run(config):
+    """Train posteriors for each input, and let them answer the same noisy responses; a `Result`.
+
+    Its table "scores" is that of `assess`, with the columns input and answer (of `ANSWERS`) before
+    it. The first axis of the arrays, which are those of `assess`, are the pairs of input and answer
+    in the order of the table.
     """
-    sizes = {TRAIN: n_simulations, VALIDATION: max(n_simulations // 10, 20), TEST: n_test}
-
-    def experiments(protocol):  # to train on, to validate with and to test
-        return [
-            make_dataset(
-                n,
-                [0 if stream == TEST else seed, stream],
-                convention=convention,
-                protocol=protocol,
-                sampling_rate=SAMPLING_RATE,
-                threads=1,
-            )
-            for stream, n in sizes.items()
-        ]
-
-    def train(sets, noise_factor):
-        options = {"noise_factor": noise_factor, "seed": seed, "epochs": epochs, **TRAINING}
-        return flows.train_npe(*sets[:2], **options)
-
+    inputs = zip(config.inputs, config.noise, config.background, strict=True)
     ignorant, frames, counts = {}, [], []
-    for name in inputs:
-        protocol = Protocol(n_trials=n_trials, **INPUTS[name])
+    for name, noise, background in inputs:
+        protocol = Protocol(n_trials=config.n_trials, noise=noise, background=background)
         quiet = replace(protocol, noise=0.0)
         if quiet not in ignorant:
-            sets = experiments(quiet)
-            ignorant[quiet] = sets, train(sets, noise_factor)
+            sets = _datasets(quiet, config)
+            ignorant[quiet] = sets, _train(sets, config.noise_factor, config)
         sets, deterministic = ignorant[quiet]
         if protocol.noise:
-            sets = experiments(protocol)
+            sets = _datasets(protocol, config)
         test = sets[-1]
-        observed = observations(test, noise_factor, TEST)
+        observed = test.observe(config.noise_factor, seed=TEST)
         answers = {"without": (deterministic, observed)}
         if protocol.noise:
-            answers["with"] = train(sets, noise_factor), observed
-        if name in variable:
-            scale = float(np.median(np.std(sets[0].erp, axis=1)))
-            streams = [np.random.default_rng([seed, TEST + 1, k]) for k in range(3)]
-            pairs = zip(sets, streams, strict=True)
-            sets = [with_variability(each, noise_factor, rng, scale) for each, rng in pairs]
-            answers["variability"] = train(sets, 0.0), sets[-1].erp
-        for answer, (trained, data) in answers.items():
-            scores, found = assess(trained, test.theta, data, n_samples, seed)
+            answers["with"] = _train(sets, config.noise_factor, config), observed
+        if name in config.variable:
+            sets = _with_variability(sets, config)
+            answers["variability"] = _train(sets, 0.0, config), sets[-1].erp
+        for answer, (posterior, data) in answers.items():
+            scores, found = assess(
+                posterior,
+                test.theta,
+                data,
+                n_samples=config.n_samples,
+                seed=config.seed,
+                credibility=config.credibility,
+                n_bootstrap=config.n_bootstrap,
+            )
             scores.insert(0, "answer", answer)
             scores.insert(0, "input", name)
             frames.append(scores)
@@ -239,64 +250,101 @@ def cell(
     return Result({"scores": pd.concat(frames, ignore_index=True)}, arrays)
 
 
-def grid(tier, seed):
-    """The configurations of `cell` at a tier; ValueError for an unknown one."""
-    check_tier(tier)
-    size = SIZES[tier]
+def _datasets(protocol, config):
+    """The `Dataset` to train on, that to validate with and that to test, of one protocol."""
+    sizes = {TRAIN: config.n_simulations, VALIDATION: config.n_validation, TEST: config.n_test}
     return [
-        {
-            "convention": convention,
-            "inputs": list(size.inputs),
-            "n_trials": n_trials,
-            "variable": list(size.variable) if n_trials == max(size.n_trials) else [],
-            "noise_factor": size.noise_factor,
-            "n_simulations": size.n_simulations,
-            "epochs": size.epochs,
-            "seed": seed + repeat,
-            "n_test": size.n_test,
-            "n_samples": size.n_samples,
-        }
-        for repeat in range(size.n_seeds)
-        for n_trials in size.n_trials[::-1]
-        for convention in comparison.CONVENTIONS
+        make_dataset(
+            n,
+            [0 if stream == TEST else config.seed, stream],
+            convention=config.convention,
+            protocol=protocol,
+            sampling_rate=config.sampling_rate,
+            threads=1,
+        )
+        for stream, n in sizes.items()
     ]
 
 
-def levels(config, result):
-    """Levels in 0..1, uniform if calibrated, for each pair of input and answer of a cell: a dict.
+def _train(sets, noise_factor, config):
+    """A `Posterior` trained on the first of some datasets and validated with the second."""
+    return flows.train_npe(
+        *sets[:2], noise_factor=noise_factor, seed=config.seed, settings=config.training
+    )
 
-    config : the arguments of `cell`; result : what it returned
-    The values are dicts of arrays: intervals (n_test, 8), tarp and highest_density (n_test,): the
-    levels of the smallest central intervals and regions that hold the truth.
+
+def _with_variability(sets, config):
+    """Averages and `variability` of new recordings of the parameters of some `Dataset`s: a list.
+
+    The sensor noise is in the responses already: they are to be taken at noise factor 0. A factor
+    of e in the variability counts as much as a typical response is large.
     """
-    table, n = result.tables["scores"], config["n_samples"] + 1
-    pairs = list(dict.fromkeys(zip(table["input"], table["answer"], strict=True)))
-    middle = {name: (array + 0.5) / n for name, array in result.arrays.items()}
-    intervals = np.abs(2.0 * middle.pop("ranks") - 1.0)
-    return {
-        pair: {"intervals": intervals[k], **{name: each[k] for name, each in middle.items()}}
-        for k, pair in enumerate(pairs)
+    scale, seen = float(np.median(np.std(sets[0].erp, axis=1))), []
+    for number, dataset in enumerate(sets):
+        single = trials(
+            dataset.theta,
+            Protocol(**dataset.manifest["protocol"]),
+            config.convention,
+            rng=np.random.default_rng([config.seed, TEST + 1, number]),
+            noise=dataset.source_noise * np.sqrt(config.noise_factor),
+            sampling_rate=config.sampling_rate,
+            at_once=config.recordings_at_once,
+        )
+        told = variability(
+            single,
+            sampling_rate=config.sampling_rate,
+            n_bins=config.n_bins,
+            highest_frequency=config.highest_frequency,
+        )
+        seen.append(beside(replace(dataset, erp=single.mean(axis=1)), told, scale))
+    return seen
+
+
+def grid(tier, seed):
+    """The configurations of a tier; ValueError for an unknown one."""
+    check_tier(tier)
+    numbers_of_trials, n_seeds, inputs, variable = EXTENTS[tier]
+    shared = {
+        "inputs": inputs,
+        "noise": tuple(INPUTS[name]["noise"] for name in inputs),
+        "background": tuple(INPUTS[name]["background"] for name in inputs),
+        **SIZES[tier],
     }
+    return [
+        Config(
+            convention,
+            n_trials,
+            seed + repeat,
+            variable=variable if n_trials == max(numbers_of_trials) else (),
+            **shared,
+        )
+        for repeat in range(n_seeds)
+        for n_trials in numbers_of_trials[::-1]
+        for convention in CONVENTIONS
+    ]
 
 
-def scores(configs, found):
-    """Scores of all cells: a row for each convention, n_trials, input, answer, seed and parameter.
+def levels(found, *, input_name, answer):
+    """Levels in 0..1, uniform if calibrated, of one input and answer in all runs: a dict of arrays.
 
-    A DataFrame with the columns of `assess` and covered: how often the central 90 % interval holds
-    the truth.
+    found : runs of this experiment, a `runs.Found`; their test responses come one after the other
+    intervals (n, 8), tarp and highest_density (n,) are the levels of the smallest central intervals
+    and regions that hold the truth.
     """
-    frames = []
-    for config, result in zip(configs, found, strict=True):
-        frame = result.tables["scores"].copy()
-        covered = [each["intervals"] <= 0.9 for each in levels(config, result).values()]
-        frame["covered"] = np.concatenate([each.mean(axis=0) for each in covered])
-        keys = {name: config[name] for name in ("convention", "n_trials", "seed")}
-        frames.append(frame.assign(**keys))
-    return pd.concat(frames, ignore_index=True)
+    parts = []
+    for name in found.names:
+        table = found.where(run=name).table("scores")
+        pairs = list(dict.fromkeys(zip(table["input"], table["answer"], strict=True)))
+        k, n_samples = pairs.index((input_name, answer)), found.config(name).n_samples
+        each = {key: array[k] for key, array in found.arrays(name).items()}
+        intervals = interval_levels(each.pop("ranks"), n_samples)
+        regions = {key: (array + 0.5) / (n_samples + 1) for key, array in each.items()}
+        parts.append({"intervals": intervals} | regions)
+    return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
 
 
 def over_seeds(frame):
-    """Rows of `scores` with the seeds put together: means, and the hull of their intervals."""
+    """The table "scores" with the seeds put together: means, and the hull of their intervals."""
     by = ["convention", "n_trials", "input", "answer", "parameter"]
     spans = {"low": ("low", "min"), "high": ("high", "max"), "n_seeds": ("seed", "nunique")}
     means = ("value", "contraction", "error", "nats", "covered", "n")
@@ -304,7 +352,16 @@ def over_seeds(frame):
     return frame.groupby(by, sort=False).agg(**spans).reset_index()
 
 
-if __name__ == "__main__":
-    pass  # so that results are made by experiments.intrinsic_noise, not by __main__
-
-    command_line(NAME, cell, grid, comparison.SEED)
+EXPERIMENT = Experiment(
+    "intrinsic_noise",
+    Config,
+    run,
+    grid,
+    tables={
+        "scores": {"input": str, "answer": str, "parameter": str}
+        | dict.fromkeys(("value", "low", "high"), float)
+        | {"n": int}
+        | dict.fromkeys(("contraction", "error", "nats", "covered"), float)
+    },
+    level="retrained",
+)

@@ -12,7 +12,7 @@ import pandas as pd
 
 from experiments.faults import FAULTS, record
 from experiments.runs import Experiment, Result, check_tier
-from experiments.settings import CONVENTIONS, EEG_NOISE, TEST
+from experiments.settings import CONVENTIONS, EEG_NOISE, N_TEST, TEST
 from jrlib.diagnostics import scoring
 from jrlib.diagnostics.misfit import CHECKS, CheckSettings, check
 from jrlib.inference import amortised
@@ -29,14 +29,14 @@ SIZES = {
     "smoke": {
         "noise_factors": (EEG_NOISE,),
         "n_simulations": 200,
-        "n_test": 40,
+        "n_test": N_TEST["smoke"],
         "n_faultless": 3,
         "n_faulty": 1,
         "network": NetworkSettings(epochs=2),
     },
     "fast": {
         "n_simulations": 3000,
-        "n_test": 500,
+        "n_test": N_TEST["fast"],
         "n_faultless": 12,
         "n_faulty": 2,
         "network": NetworkSettings(epochs=20),
@@ -64,7 +64,7 @@ class Config:
     seed: int
     noise_factors: tuple[float, ...] = (EEG_NOISE, 1e6)
     n_simulations: int = 30_000
-    n_test: int = 2000
+    n_test: int = N_TEST["paper"]
     n_faultless: int = 60
     n_faulty: int = 8
     n_samples: int = 200
@@ -118,7 +118,7 @@ def run(config):
                 )
                 found.append({"truth": truth, "mean": mean, "std": std})
     arrays = {name: np.array([row[name] for row in found], np.float32) for name in found[0]}
-    frame = pd.DataFrame(rows)
+    frame = pd.DataFrame(rows)[list(EXPERIMENT.tables["recordings"])]
     return Result({"recordings": frame, "scores": _parts(frame)}, arrays)
 
 

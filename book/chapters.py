@@ -3,18 +3,17 @@
     python book/chapters.py --tier fast                  all chapters, in the order of the contents
     python book/chapters.py --tier fast noise -p seed 7  one chapter, with a parameter changed
     python book/chapters.py --tier fast --stored         keep the results that are stored
-    python book/chapters.py --tier fast --timed          note how long each chapter took
 
-Executed notebooks go to `book/_build/chapters/<tier>/`. From zero means that results stored before
-the run began are computed anew. A run that was killed or failed goes on where it was when the same
-command is given again: the file `started` beside the notebooks holds the time at which it began.
+Where all chapters run, the experiments of the tier are computed first, so that the chapters, which
+are then executed side by side, find what they share. Executed notebooks go to
+`book/_build/chapters/<tier>/`. From zero means that results stored before the run began are
+computed anew. A run that was killed or failed goes on where it was when the same command is given
+again: the file `started` beside the notebooks holds the time at which it began.
 
-The run fails when a cell raises, when a parameter is not in a chapter's parameters cell, or when
-the figures and tables made are not the ones in the notebook's metadata `makes`. A figure is made
-by a cell with `mystnb.figure.name` in its metadata and an image among its outputs, a table by an
-HTML output with `id="tab-..."`.
-
-Times go to `book/seconds.json`, from which the front page takes them: {tier: {processor, seconds}}.
+The run fails when a cell raises, when a parameter is not in a chapter's parameters cell, when the
+figures and tables made are not the ones in the notebook's metadata `makes`, or when one of them has
+no data beside it as text/csv. A figure is made by a cell with `mystnb.figure.name` in its metadata
+and an image among its outputs, a table by an HTML output with `id="tab-..."`.
 """
 
 import argparse
@@ -24,6 +23,7 @@ import os
 import re
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -31,10 +31,12 @@ import nbformat
 import papermill
 import yaml
 
-from experiments import provenance, results
+from experiments import NAMES, runs
+from experiments.settings import SEED
 
 BOOK = Path(__file__).resolve().parent
 IMAGE_TYPES = ("image/svg+xml", "image/png")
+DATA_TYPE = "text/csv"
 GLUED = "application/papermill.record/"  # how myst_nb's glue keeps a number without showing it
 
 
@@ -71,8 +73,11 @@ def differences_from_declared(notebook):
                 problems.append(f"cell {number} shows an image that has no figure name")
             elif sum(any(not kind.startswith(GLUED) for kind in data) for data in outputs) > 1:
                 problems.append(f"cell {number} shows more than {name}; end its last line with ;")
-            made += [name] if name else []
-        made += re.findall(r'id="(tab-[^"]+)"', "".join(d.get("text/html", "") for d in outputs))
+        for data in outputs:
+            found = re.findall(r'id="(tab-[^"]+)"', data.get("text/html", ""))
+            found += [name] if name and any(kind in data for kind in IMAGE_TYPES) else []
+            problems += [f"{item} has no data beside it" for item in found if DATA_TYPE not in data]
+            made += found
     problems += [f"{name} is declared, but not made" for name in declared if name not in made]
     problems += [f"{name} is made, but not declared" for name in made if name not in declared]
     problems += [f"{name} is made twice" for name in sorted(set(made)) if made.count(name) > 1]
@@ -111,16 +116,26 @@ def run_chapter(notebook, executed, parameters):
     return differences_from_declared(result), warnings_in(result)
 
 
-def run(book, tier, chapters=(), parameters=None, stored=False, timed=False):
+def compute(experiments, tier, seed, newer_than):
+    """Compute what is missing of the experiments at a tier, in their order."""
+    store = runs.Runs(tier, newer_than=newer_than)
+    for experiment in map(runs.load, experiments):
+        begin = time.perf_counter()
+        store.get(experiment, experiment.grid(tier, seed))
+        print(f"{experiment.name:<26}{time.perf_counter() - begin:>8.1f} s", flush=True)
+
+
+def run(book, tier, chapters=(), parameters=None, *, stored=False, experiments=(), jobs=2):
     """Run chapters (all of them when none is named) and print a summary; True when all went well.
 
-    ValueError, before anything runs, for an unknown tier or chapter, for a parameter that one of
-    the chapters does not have, and for times of anything but all chapters from zero, as they are.
+    stored : use results that were stored before
+    experiments : names of those that are computed before the chapters; jobs : chapters side by side
+
+    ValueError, before anything runs, for an unknown tier or chapter, or for a parameter that one of
+    the chapters does not have.
     """
     known = chapters_in_toc(book)
-    if timed and (chapters or parameters or stored):
-        raise ValueError("timed: only a run of all chapters from zero, with their own parameters")
-    results.check_tier(tier)
+    runs.check_tier(tier)
     for name in chapters:
         if name not in known:
             raise ValueError(f"chapter: got {name!r}, expected one of {', '.join(known)}")
@@ -134,32 +149,33 @@ def run(book, tier, chapters=(), parameters=None, stored=False, timed=False):
             raise ValueError(f"parameter: {name}.ipynb has none called {', '.join(unknown)}")
 
     started = _Started(folder / "started", chapters, given)
-    if timed and started.request in started.times:
-        raise ValueError(f"timed: a run was stopped and would go on; remove {started.path}")
     if not stored:
         given["newer_than"] = started.begin()
-    rows, problems, seconds = [], [], {}
-    for name in chapters:
-        begin = time.perf_counter()
-        wrong, warned = run_chapter(book / f"{name}.ipynb", folder / f"{name}.ipynb", given)
-        seconds[name] = round(time.perf_counter() - begin, 1)
-        rows.append(f"{name:<18}{seconds[name]:>8.1f} s   {'failed' if wrong else 'ok'}")
-        print(rows[-1], flush=True)
-        print(*(f"    {line}" for line in warned), sep="\n", end="\n" if warned else "")
-        problems += [f"{name}: {problem}" for problem in wrong]
+    compute(experiments, tier, given.get("seed", SEED), given["newer_than"])
+    rows, problems = {}, []
+    with ThreadPoolExecutor(jobs) as pool:
+
+        def execute(name):
+            begin = time.perf_counter()
+            found = run_chapter(book / f"{name}.ipynb", folder / f"{name}.ipynb", given)
+            return name, time.perf_counter() - begin, *found
+
+        try:
+            for future in as_completed([pool.submit(execute, name) for name in chapters]):
+                name, seconds, wrong, warned = future.result()
+                rows[name] = f"{name:<18}{seconds:>8.1f} s   {'failed' if wrong else 'ok'}"
+                print(rows[name], flush=True)
+                print(*(f"    {line}\n" for line in warned), sep="", end="")
+                problems += [f"{name}: {problem}" for problem in wrong]
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
     if len(rows) > 1:
-        print(f"\nTier {tier}:", *rows, sep="\n")
+        print(f"\nTier {tier}:", *(rows[name] for name in chapters), sep="\n")
     if problems:
         print(f"\n{len(problems)} problems:", *problems, sep="\n  ")
         return False
     started.end()
-    if timed:
-        path = book / "seconds.json"
-        times = json.loads(path.read_text()) if path.exists() else {}
-        times[tier] = {"processor": provenance.environment()["processor"], "seconds": seconds}
-        path.write_text(json.dumps(times, indent=1) + "\n")
-    if (book.parent / "results").is_dir():
-        results.write_manifest(book.parent / "results")
     print(f"Executed notebooks: {folder}")
     return True
 
@@ -209,9 +225,9 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("chapters", nargs="*", help="names of chapters (default: all)")
-    parser.add_argument("--tier", default="fast", help=", ".join(results.TIERS))
+    parser.add_argument("--tier", default="fast", help=", ".join(runs.TIERS))
     parser.add_argument("--stored", action="store_true", help="use stored results")
-    parser.add_argument("--timed", action="store_true", help="note the times")
+    parser.add_argument("--jobs", type=int, default=2, help="chapters side by side")
     parser.add_argument(
         "-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="a parameter"
     )
@@ -223,8 +239,9 @@ def main():
             arguments.tier,
             arguments.chapters,
             parameters,
-            arguments.stored,
-            arguments.timed,
+            stored=arguments.stored,
+            experiments=() if arguments.chapters else NAMES,
+            jobs=arguments.jobs,
         )
     except ValueError as error:
         parser.error(str(error))

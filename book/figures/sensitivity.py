@@ -60,7 +60,7 @@ def profiles(frame, highest):
             ax.set_xticks([0.5, 1.0, 1.5])
             if column != "amplitude":
                 ax.set(yscale="log", ylim=(5e-6, 8.0))
-            if row is axes[0]:
+            if convention == frame.convention.iloc[0]:
                 ax.set_title(column if column == "amplitude" else f"{column} (relative)")
         row[0].set_ylim(0.0, 1.05 * highest[convention])
         row[0].set_ylabel(f"{convention}\namplitude (mV)")

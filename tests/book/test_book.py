@@ -1,7 +1,6 @@
 """The book: settings, notebooks as they are committed, and pages as they were built."""
 
 import itertools
-import json
 import re
 import tomllib
 from pathlib import Path
@@ -184,12 +183,10 @@ def test_references_are_cited_and_have_a_doi():
         assert re.search(r"\bdoi +=|without a DOI", entry), f"{key}: no DOI, and no reason"
 
 
-def test_the_front_page_names_every_page_and_the_times_of_every_chapter():
+def test_the_front_page_names_every_page():
     assert set(re.findall(r"^\| \[\]\((\w+)\)", source("intro"), re.MULTILINE)) == {
         name for name in toc() if name not in ("intro", "references")
     }
-    for times in json.loads((BOOK / "seconds.json").read_text()).values():
-        assert list(times["seconds"]) == CHAPTERS
 
 
 def test_all_chapters_show_the_same_tier_and_seed():

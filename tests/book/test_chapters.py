@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import threading
 from pathlib import Path
 
 import nbformat
@@ -9,8 +10,11 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 SCRIPT = Path(__file__).resolve().parents[2] / "book" / "chapters.py"
-FIGURE = "from IPython.display import SVG, display\ndisplay(SVG(\"<svg xmlns='http://www.w3.org/2000/svg'/>\"))"
-TABLE = "from IPython.display import HTML\nHTML('<table id=\"tab-one\"></table>')"
+SHOW = "from IPython.display import display\ndisplay({data}, raw=True);"
+IMAGE = {"image/svg+xml": "<svg xmlns='http://www.w3.org/2000/svg'/>"}
+MARKUP = {"text/html": '<table id="tab-one"></table>'}
+CSV = {"text/csv": "x\n1\n"}
+FIGURE, TABLE = SHOW.format(data=IMAGE | CSV), SHOW.format(data=MARKUP | CSV)
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +89,17 @@ def test_every_difference_from_what_is_declared_is_named(chapters, book, capsys)
         assert f"bad: {problem}" in out
 
 
+def test_figures_and_tables_have_data_beside_them(chapters, book, capsys):
+    figure = figure_cell("fig-one")
+    figure.source = SHOW.format(data=IMAGE)
+    table = new_code_cell(SHOW.format(data=MARKUP))
+    write(book, "bad", figure, table, makes=["fig-one", "tab-one"])
+    assert not chapters.run(book, "smoke")
+    out = capsys.readouterr().out
+    assert "bad: fig-one has no data beside it" in out
+    assert "bad: tab-one has no data beside it" in out
+
+
 def test_a_figure_must_be_all_that_its_cell_shows(chapters, book, capsys):
     cell = figure_cell("fig-one")
     cell.source += "\n'and this'"
@@ -146,31 +161,25 @@ def test_stored_results_are_kept_on_request(chapters, book, monkeypatch):
     assert given[0]["newer_than"] == ""
 
 
-def test_times_are_noted_on_request(chapters, book, monkeypatch):
-    write(book, "a")
-    write(book, "b")
-    monkeypatch.setattr(chapters, "run_chapter", lambda *_: ([], []))
-    assert chapters.run(book, "smoke")
-    assert not (book / "seconds.json").exists()
-    assert chapters.run(book, "smoke", timed=True)
-    assert chapters.run(book, "fast", timed=True)
-    noted = json.loads((book / "seconds.json").read_text())
-    assert list(noted) == ["smoke", "fast"]
-    assert "cores" in noted["fast"]["processor"]
-    assert list(noted["fast"]["seconds"]) == ["a", "b"]
-    assert all(seconds >= 0.0 for seconds in noted["fast"]["seconds"].values())
+def test_chapters_run_side_by_side_after_the_experiments_that_they_share(
+    chapters, book, monkeypatch
+):
+    for name in ("a", "b"):
+        write(book, name)
+    meet, seen = threading.Barrier(2, timeout=60.0), []
 
+    def run_chapter(notebook, executed, parameters):
+        meet.wait()  # for the other one
+        seen.append(parameters["newer_than"])
+        return [], []
 
-def test_times_of_part_of_the_work_are_refused(chapters, book, monkeypatch):
-    write(book, "a")
-    for part in ({"chapters": ["a"]}, {"parameters": {"seed": 2}}, {"stored": True}):
-        with pytest.raises(ValueError, match="only a run of all chapters from zero"):
-            chapters.run(book, "smoke", timed=True, **part)
-    monkeypatch.setattr(chapters, "run_chapter", lambda *_: (["broken"], []))
-    assert not chapters.run(book, "smoke", timed=True)
-    assert not (book / "seconds.json").exists()
-    with pytest.raises(ValueError, match="a run was stopped and would go on"):
-        chapters.run(book, "smoke", timed=True)
+    monkeypatch.setattr(chapters, "run_chapter", run_chapter)
+    monkeypatch.setattr(chapters, "compute", lambda *given: seen.append(given))
+    assert chapters.run(book, "smoke", parameters={"seed": 7}, experiments=("npe",), jobs=2)
+    (experiments, tier, seed, newer_than), *others = seen
+    assert (experiments, tier, seed) == (("npe",), "smoke", 7)
+    assert others == [newer_than] * 2
+    assert newer_than
 
 
 @pytest.mark.parametrize(

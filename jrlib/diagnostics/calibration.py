@@ -1,4 +1,4 @@
-"""Whether a posterior's uncertainty is right: ranks, coverage and regions around random points."""
+"""Whether an uncertainty is right: ranks, coverage, regions around random points, and intervals."""
 
 from dataclasses import dataclass
 
@@ -110,6 +110,26 @@ def coverage(levels, nominal, confidence=0.95):
             "high": high / len(levels),
         }
     )
+
+
+def conformal_half_widths(errors, level):
+    """Half-widths (k,) of intervals around a point estimate that hold the truth with a probability.
+
+    errors : (n, k) of simulations that the estimate was not fitted to; level : above 0, below 1
+    Split conformal prediction (Lei et al., J. Am. Stat. Assoc. 113, 2018, Algorithm 2): the
+    ceil((n + 1) level)-th smallest absolute error. Whatever the method, the estimate of a further
+    simulation from the same prior is off by no more with at least that probability.
+    Raises ValueError where n is too small for the level.
+    """
+    errors = np.asarray(errors, dtype=float)
+    if errors.ndim != 2 or not np.isfinite(errors).all():
+        raise ValueError(f"errors: expected finite numbers (n, k), got shape {errors.shape}")
+    if not 0 < level < 1:
+        raise ValueError(f"level: got {level}, expected a number between 0 and 1")
+    place = int(np.ceil((len(errors) + 1) * level))
+    if place > len(errors):
+        raise ValueError(f"errors: {len(errors)} rows are too few for level {level}")
+    return np.sort(np.abs(errors), axis=0)[place - 1]
 
 
 def level(inside):

@@ -157,26 +157,6 @@ def fraction_of_optimal(
     )
 
 
-def conformal(errors, level):
-    """Half-widths (k,) of intervals around a point estimate that hold the truth with a probability.
-
-    errors : (n, k) of simulations that the estimate was not fitted to; level : above 0, below 1
-    Split conformal prediction (Lei et al., J. Am. Stat. Assoc. 113, 2018, Algorithm 2): the
-    ceil((n + 1) level)-th smallest absolute error. Whatever the method, the estimate of a further
-    simulation from the same prior is off by no more with at least that probability.
-    Raises ValueError where n is too small for the level.
-    """
-    errors = np.asarray(errors, dtype=float)
-    if errors.ndim != 2 or not np.isfinite(errors).all():
-        raise ValueError(f"errors: expected finite numbers (n, k), got shape {errors.shape}")
-    if not 0 < level < 1:
-        raise ValueError(f"level: got {level}, expected a number between 0 and 1")
-    place = int(np.ceil((len(errors) + 1) * level))
-    if place > len(errors):
-        raise ValueError(f"errors: {len(errors)} rows are too few for level {level}")
-    return np.sort(np.abs(errors), axis=0)[place - 1]
-
-
 def _bootstrap(statistic, n, n_bootstrap, seed):
     """Values of a statistic for resamples of n rows, (n_bootstrap, ...).
 

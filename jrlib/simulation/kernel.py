@@ -39,18 +39,24 @@ _compile = numba.njit(**OPTIONS)
 _inline = numba.njit(forceinline=True, **OPTIONS)
 
 LANES = {np.dtype(np.float64): 16, np.dtype(np.float32): 32}
-# Rows of the lanes' array: 6 of state, 3 of drive (times its gain); for averages the sample
-# y_1 - y_2, its largest change since the last trial and whether the simulation has not settled yet;
-# then the folded parameters, with the drive's gains at GAIN; and between the stages of a step two
-# velocities and two accelerations, 3 rows each; at last the second drive without its noise, and the
-# normal numbers of 4 steps.
-DRIVE, SAMPLE, CHANGE, ACTIVE, FOLDED, GAIN = 6, 9, 10, 11, 12, 23
-V_A, V_B, A_A, A_B = 26, 29, 32, 35
-QUIET, NORMALS, ROWS = 38, 39, 43
+# Rows of the lanes' array, each as long as there are lanes. Where a name stands for three rows, one
+# for each of y_0..y_2, it is that of the first.
+POTENTIAL, VELOCITY, DRIVE = 0, 3, 6  # 3 rows each: the state, and the drive times its gain
+# For averages: the sample y_1 - y_2, its largest change since the last trial, and whether the
+# simulation has not settled yet.
+SAMPLE, CHANGE, ACTIVE = 9, 10, 11
+# The 14 folded parameters, in the order of `fold`: the scales (3 rows) and the shift of what the
+# logistic functions are taken of, the amplitudes (3 rows), 2 b and b^2 of the excitatory and of the
+# inhibitory synapses, and the drive's gains (3 rows).
+FOLDED, SCALE, SHIFT, AMPLITUDE, GAIN = 12, 12, 15, 16, 23
+DAMPING_E, STIFFNESS_E, DAMPING_I, STIFFNESS_I = 19, 20, 21, 22
+V_A, V_B, A_A, A_B = 26, 29, 32, 35  # 3 rows each, between the stages of a step
+QUIET, NORMALS = 38, 39  # the second drive without its noise, and the normals of 4 steps
+ROWS = 43
 
 
 def fold(theta, convention):
-    """The constants that the equations need, (n, 14) from theta (n, 9), for `_acceleration`.
+    """The constants that the equations need, (n, 14) from theta (n, 9), in the rows from `FOLDED`.
 
     S(w v) = v_max logistic(shift + scale v) with 1 / (1 + 2^x) as the logistic function.
     """
@@ -138,24 +144,19 @@ def _logistic(x, exponential):
 
 
 @_inline
-def _arguments(y, c):
-    return c[3] + c[0] * (y[1] - y[2]), c[3] + c[1] * y[0], c[3] + c[2] * y[0]
-
-
-@_inline
-def _acceleration(y, v, u, c, exponential):
+def _acceleration(y, v, u, folded, exponential):
     """Second derivatives of y_0..y_2 from y, their first derivatives v and the drive u."""
-    x = _arguments(y, c)
-    s0, s1, s2 = (
-        _logistic(x[0], exponential),
-        _logistic(x[1], exponential),
-        _logistic(x[2], exponential),
-    )
+    scale, shift, amplitude, excitatory, inhibitory = folded
+    s0 = _logistic(shift + scale[0] * (y[1] - y[2]), exponential)
+    s1 = _logistic(shift + scale[1] * y[0], exponential)
+    s2 = _logistic(shift + scale[2] * y[0], exponential)
+    damping_e, stiffness_e = excitatory
+    damping_i, stiffness_i = inhibitory
     # In these brackets the linear part need not wait for the logistic functions (1.1 times).
     return (
-        c[4] * s0 + (u[0] - c[7] * v[0] - c[8] * y[0]),
-        c[5] * s1 + (u[1] - c[7] * v[1] - c[8] * y[1]),
-        c[6] * s2 + (u[2] - c[9] * v[2] - c[10] * y[2]),
+        amplitude[0] * s0 + (u[0] - damping_e * v[0] - stiffness_e * y[0]),
+        amplitude[1] * s1 + (u[1] - damping_e * v[1] - stiffness_e * y[1]),
+        amplitude[2] * s2 + (u[2] - damping_i * v[2] - stiffness_i * y[2]),
     )
 
 
@@ -181,21 +182,16 @@ def _put(lanes, n, row, j, a):
 
 @_inline
 def _read(lanes, n, j):
-    y, v, u = _get(lanes, n, 0, j), _get(lanes, n, 3, j), _get(lanes, n, DRIVE, j)
-    c = (
-        lanes[12 * n + j],
-        lanes[13 * n + j],
-        lanes[14 * n + j],
-        lanes[15 * n + j],
-        lanes[16 * n + j],
-        lanes[17 * n + j],
-        lanes[18 * n + j],
-        lanes[19 * n + j],
-        lanes[20 * n + j],
-        lanes[21 * n + j],
-        lanes[22 * n + j],
+    """State, its derivative, drive and folded parameters of lane j, for `_acceleration`."""
+    y, v = _get(lanes, n, POTENTIAL, j), _get(lanes, n, VELOCITY, j)
+    folded = (
+        _get(lanes, n, SCALE, j),
+        lanes[SHIFT * n + j],
+        _get(lanes, n, AMPLITUDE, j),
+        (lanes[DAMPING_E * n + j], lanes[STIFFNESS_E * n + j]),
+        (lanes[DAMPING_I * n + j], lanes[STIFFNESS_I * n + j]),
     )
-    return y, v, u, c
+    return y, v, _get(lanes, n, DRIVE, j), folded
 
 
 @_inline
@@ -207,43 +203,43 @@ def _advance(lanes, n, order, steps, exponential):
     h, half, sixth = steps
     if order == 1:
         for j in range(n):
-            y, v, u, c = _read(lanes, n, j)
-            _put(lanes, n, 0, j, _move(y, h, v))
-            _put(lanes, n, 3, j, _move(v, h, _acceleration(y, v, u, c, exponential)))
+            y, v, u, folded = _read(lanes, n, j)
+            _put(lanes, n, POTENTIAL, j, _move(y, h, v))
+            _put(lanes, n, VELOCITY, j, _move(v, h, _acceleration(y, v, u, folded, exponential)))
         return
     for j in range(n):
-        y, v, u, c = _read(lanes, n, j)
-        a1 = _acceleration(y, v, u, c, exponential)
+        y, v, u, folded = _read(lanes, n, j)
+        a1 = _acceleration(y, v, u, folded, exponential)
         _put(lanes, n, A_A, j, a1)
         _put(lanes, n, V_A, j, _move(v, h if order == 2 else half, a1))
     if order == 2:
         for j in range(n):
-            y, v, u, c = _read(lanes, n, j)
+            y, v, u, folded = _read(lanes, n, j)
             a1, v2 = _get(lanes, n, A_A, j), _get(lanes, n, V_A, j)
-            a2 = _acceleration(_move(y, h, v), v2, u, c, exponential)
-            _put(lanes, n, 0, j, _move(y, half, _add(v, v2)))
-            _put(lanes, n, 3, j, _move(v, half, _add(a1, a2)))
+            a2 = _acceleration(_move(y, h, v), v2, u, folded, exponential)
+            _put(lanes, n, POTENTIAL, j, _move(y, half, _add(v, v2)))
+            _put(lanes, n, VELOCITY, j, _move(v, half, _add(a1, a2)))
         return
     for j in range(n):
-        y, v, u, c = _read(lanes, n, j)
+        y, v, u, folded = _read(lanes, n, j)
         v2 = _get(lanes, n, V_A, j)
-        a2 = _acceleration(_move(y, half, v), v2, u, c, exponential)
+        a2 = _acceleration(_move(y, half, v), v2, u, folded, exponential)
         _put(lanes, n, A_B, j, a2)
         _put(lanes, n, V_B, j, _move(v, half, a2))
     for j in range(n):
-        y, v, u, c = _read(lanes, n, j)
+        y, v, u, folded = _read(lanes, n, j)
         a2, v2, v3 = _get(lanes, n, A_B, j), _get(lanes, n, V_A, j), _get(lanes, n, V_B, j)
-        a3 = _acceleration(_move(y, half, v2), v3, u, c, exponential)
+        a3 = _acceleration(_move(y, half, v2), v3, u, folded, exponential)
         _put(lanes, n, A_B, j, _add(a2, a3))
         _put(lanes, n, V_A, j, _move(v, h, a3))
     for j in range(n):
-        y, v, u, c = _read(lanes, n, j)
+        y, v, u, folded = _read(lanes, n, j)
         a1, inner = _get(lanes, n, A_A, j), _get(lanes, n, A_B, j)
         v3, v4 = _get(lanes, n, V_B, j), _get(lanes, n, V_A, j)
-        a4 = _acceleration(_move(y, h, v3), v4, u, c, exponential)
+        a4 = _acceleration(_move(y, h, v3), v4, u, folded, exponential)
         mean = _move(v, sixth, _add(a1, inner))  # (v + 2 v2 + 2 v3 + v4) / 6
-        _put(lanes, n, 0, j, _move(y, h, mean))
-        _put(lanes, n, 3, j, _move(mean, sixth, _add(inner, a4)))
+        _put(lanes, n, POTENTIAL, j, _move(y, h, mean))
+        _put(lanes, n, VELOCITY, j, _move(mean, sixth, _add(inner, a4)))
 
 
 STEPS = 4  # steps per call of Philox: four words, four normals
@@ -400,7 +396,7 @@ def _add_noise(lanes, n, step, noise):
 @_inline
 def _set_sample(lanes, n):
     for j in range(n):
-        lanes[SAMPLE * n + j] = lanes[n + j] - lanes[2 * n + j]
+        lanes[SAMPLE * n + j] = lanes[(POTENTIAL + 1) * n + j] - lanes[(POTENTIAL + 2) * n + j]
 
 
 @_compile

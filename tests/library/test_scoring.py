@@ -281,21 +281,3 @@ def test_bad_input_of_a_fraction_is_named(change, message):
     arguments = {"truth": truth, "estimate": trainings, "optimum": optimum}
     with pytest.raises(ValueError, match=message):
         scoring.fraction_of_optimal(**arguments | {"names": ["one", "other"]} | change)
-
-
-@pytest.mark.parametrize("level", [0.5, 0.9])
-def test_conformal_intervals_hold_the_truth_as_often_as_they_promise(level):
-    """For errors of any distribution: 4,000 repetitions of 99 errors and a further one."""
-    rng = np.random.default_rng(0)
-    errors = rng.standard_t(2, (100, 4000))
-    held = np.abs(errors[99]) <= scoring.conformal(errors[:99], level)
-    assert held.mean() == pytest.approx(level, abs=4 * np.sqrt(level * (1 - level) / 4000))
-
-
-def test_conformal_intervals_need_enough_errors():
-    with pytest.raises(ValueError, match="errors: 5 rows are too few"):
-        scoring.conformal(np.zeros((5, 1)), 0.9)
-    with pytest.raises(ValueError, match="level: got 1"):
-        scoring.conformal(np.zeros((5, 1)), 1.0)
-    with pytest.raises(ValueError, match="errors: expected finite"):
-        scoring.conformal([[np.nan]], 0.5)

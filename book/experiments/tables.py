@@ -8,6 +8,7 @@ an empty table keeps its columns, and a float comes back to its last bit.
 
 import csv
 import dataclasses
+import functools
 import io
 import math
 import types
@@ -24,6 +25,7 @@ class TableError(ValueError):
     """A stored table is not what the experiment declares; the message names file and column."""
 
 
+@functools.cache
 def fields(config_type):
     """The columns of a configuration: a dict of their names to (type, default).
 
@@ -34,7 +36,7 @@ def fields(config_type):
     """
     if not (dataclasses.is_dataclass(config_type) and config_type.__dataclass_params__.frozen):
         raise TypeError(f"{config_type!r}: expected a frozen dataclass")
-    hints, columns = typing.get_type_hints(config_type), {}
+    hints, columns = _hints(config_type), {}
     for field in dataclasses.fields(config_type):
         default = field.default
         if field.default_factory is not dataclasses.MISSING:
@@ -59,7 +61,7 @@ def to_row(config):
     row = {}
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
-        inner, _ = _without_none(typing.get_type_hints(type(config))[field.name])
+        inner, _ = _without_none(_hints(type(config))[field.name])
         if dataclasses.is_dataclass(inner):
             found = dict.fromkeys(fields(inner)) if value is None else to_row(value)
             row |= {f"{field.name}.{name}": part for name, part in found.items()}
@@ -90,9 +92,9 @@ def from_row(config_type, row):
 
 def check(config):
     """ValueError, naming the field, unless every value of a configuration has its declared type."""
+    row = to_row(config)
     for name, (kind, _) in fields(type(config)).items():
-        value = to_row(config)[name]
-        _check_value(value, kind, f"{type(config).__qualname__}.{name}")
+        _check_value(row[name], kind, f"{type(config).__qualname__}.{name}")
 
 
 def run_name(config):
@@ -226,6 +228,9 @@ def _column(text, kind, where):
         raise TableError(f"{where}: {text.name}: {error}") from None
 
 
+_hints = functools.cache(typing.get_type_hints)  # which take longer than all else here
+
+
 def _without_none(hint):
     """A type hint without None, and whether None was in it."""
     if typing.get_origin(hint) in (types.UnionType, typing.Union):
@@ -256,7 +261,7 @@ def _kind(hint, optional, where):
 
 
 def _build(config_type, row, prefix):
-    hints, values = typing.get_type_hints(config_type), {}
+    hints, values = _hints(config_type), {}
     for field in dataclasses.fields(config_type):
         name = prefix + field.name
         inner, optional = _without_none(hints[field.name])
@@ -303,4 +308,4 @@ def _word(text):
     if text.endswith(".0") and text[:-2].lstrip("-").isdigit():
         text = text[:-2]
     text = text.replace(" ", "_")
-    return "".join(c if c.isalnum() or c in "_.+=," else f"%{ord(c):x}" for c in text)
+    return "".join(c if c.isalnum() or c in "_.+=" else f"%{ord(c):x}" for c in text)

@@ -26,9 +26,9 @@ from arviz_stats.base import array_stats
 from scipy.stats import norm
 
 from bench import markdown
-from experiments.compared_methods import TEST, observations, test_set
+from experiments.compared_methods import TEST, test_set
 from jrlib.diagnostics import stationarity
-from jrlib.inference.exact_posterior import Reference
+from jrlib.inference.exact_posterior import ExactSampler
 from jrlib.inference.likelihood import Likelihood
 
 HERE = Path(__file__).parent
@@ -79,14 +79,16 @@ def stays(reference, observed, points, weights):
     chosen = rng.choice(len(points), 2 * N_STARTS, p=weights)
     starts, others = points[chosen[:N_STARTS]], points[chosen[N_STARTS:]]
     root = np.linalg.cholesky(np.cov(others.T))
-    change, _ = stationarity.metropolis(reference, observed, starts, root, N_STEPS, rng)
+    change, _ = stationarity.metropolis(
+        reference, observed, starts, root=root, n_steps=N_STEPS, rng=rng
+    )
     return change.mean(), 1.96 * change.std() / np.sqrt(len(np.unique(chosen[:N_STARTS])))
 
 
 def run_rto(reference, observed):
     found = reference.posterior(observed, 1000, np.random.default_rng(SEED), most=3000)
-    points = reference.points(found.theta)
-    return found.n_simulations, found.ess, found.rhat, points, found.weights
+    points = reference.points(found.samples)
+    return found.n_simulations, found.effective_sample_size, found.rhat, points, found.weights
 
 
 def run_emcee(reference, observed):
@@ -163,8 +165,8 @@ def main():
     rows = []
     for convention, noise_factor, number in CASES:
         test = test_set(convention, 2000, "standard")
-        observed = observations(test, noise_factor, seed=TEST)[number]
-        reference = Reference(Likelihood.of(test, noise_factor))
+        observed = test.observe(noise_factor, seed=TEST)[number]
+        reference = ExactSampler(Likelihood.of(test, noise_factor))
         exact = None
         for name, run in SAMPLERS.items():
             n, ess, rhat, *draws = run(reference, observed)

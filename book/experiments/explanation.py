@@ -113,7 +113,7 @@ def profile(convention, name, factor, n_values, noise_factor, seed):
     truth = identifiable(TYPICAL)[0]
     values = truth[IDENTIFIABLE_NAMES.index(name)] * np.geomspace(1.0 / factor, factor, n_values)
     frame = least_squares.profile(
-        likelihood, likelihood.respond(TYPICAL)[0], name, values, start=truth, seed=seed
+        likelihood, likelihood.respond(TYPICAL)[0], name, values=values, initial=truth, seed=seed
     )
     frame[list(IDENTIFIABLE_NAMES)] /= truth
     return Result({"profile": frame.drop(columns="value")})

@@ -6,75 +6,91 @@ whatsoever correlates better with the truth, on average over the prior.
 """
 
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy.stats import chi2
 
 from jrlib.inference import randomize_then_optimize
+from jrlib.inference.weighted_samples import WeightedSamples
 from jrlib.parameters import QUANTITY_NAMES, quantities
 from jrlib.priors import Prior, conditional_means, draw_coupling, log_prior_of_products
 
-N_BANK = 2000  # simulations of the prior from which descents start
-N_STARTS, N_ATTEMPTS = 12, 4  # descents side by side, and how often at most
-CHANCE = 1e-6  # of a deviance so large, which says that the mode was missed
-HEAT = (0.1, 0.01, 1e-3)  # parts of the response to which the data are first to be met
-SAME = 0.05  # distance between two ends of descents, in prior standard deviations
-FARTHEST = 40.0  # in prior standard deviations, that a descent may look: products overflow beyond
-DEEP = 20.0  # of the deviance above the lowest, where another end is no mode that matters
-# What a posterior must have to be accepted.
-ENOUGH, LARGEST = 100.0, 0.05
-MOST = 1_000_000  # simulations, beyond which a posterior is given up; accepted ones took fewer
-
 
 @dataclass(frozen=True)
-class ReferencePosterior:
-    """The posterior given one observation, by weighted independent draws.
+class SamplerSettings:
+    """Where an `ExactSampler` looks for a posterior, and when it accepts one.
 
-    theta : (n, 9) draws; weights : (n,), adding up to 1
-    mean, std : (13,) of `QUANTITY_NAMES`
-    deviance : of the most probable point, its prior's part included: about the number of samples
-    n_modes : distinct ends of the descents that are about as probable as the best
-    n_simulations : what it took
-    ess, rhat : see `randomize_then_optimize.Draws`
+    n_moment_samples : samples of the prior whose moments give the coordinates
+    n_bank : simulations of the prior from which initial guesses are taken
+    bank_seed : of the random numbers of both
+    n_guesses, n_attempts : initial guesses side by side, and how often so many are tried at most
+    rough_scales : misfits, as fractions of the response's size, to which the data are to be met
+        before they are met exactly; n_rough_steps : of the descents to these
+    missed_probability : chance of so large a deviance under the model; beyond it the mode was
+        missed
+    farthest : in prior standard deviations, that a descent may look: products overflow beyond
+    mode_depth : of |H|^2 above the lowest, where another end is no mode that matters
+    same_mode_distance : largest distance in any coordinate, in prior standard deviations, between
+        two ends that count as one mode
+    max_simulations : beyond which a posterior is given up
+    min_effective, largest_weight : the effective sample size that an accepted posterior has at
+        least, and the largest weight that any of its samples has
+    descents : settings of `randomize_then_optimize`; its `largest_rhat` is asked of an accepted
+        posterior too
     """
 
-    theta: np.ndarray
-    weights: np.ndarray
-    mean: np.ndarray
-    std: np.ndarray
+    n_moment_samples: int = 20_000
+    n_bank: int = 2000
+    bank_seed: int = 0
+    n_guesses: int = 12
+    n_attempts: int = 4
+    rough_scales: tuple[float, ...] = (0.1, 0.01, 1e-3)
+    n_rough_steps: int = 15
+    missed_probability: float = 1e-6
+    farthest: float = 40.0
+    mode_depth: float = 20.0
+    same_mode_distance: float = 0.05
+    max_simulations: int = 1_000_000
+    min_effective: float = 100.0
+    largest_weight: float = 0.05
+    descents: randomize_then_optimize.Settings = field(
+        default_factory=randomize_then_optimize.Settings
+    )
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ExactPosterior(WeightedSamples):
+    """The posterior given one observation, by weighted independent samples of theta.
+
+    samples : (n, 9), none where no mode was found or the posterior was given up
+    mean, std : (13,) of `QUANTITY_NAMES`
+    deviance : |H|^2 at the most probable point, the prior's part included: about the number of
+        samples in time where the model explains the data
+    n_modes : number of distinct ends of the descents that are about as probable as the best
+    n_simulations : that it took
+    rhat : see `randomize_then_optimize.SolvedSamples`
+    accepted : whether there is one mode, and R-hat, the effective sample size and the largest
+        weight are good enough
+    """
+
     deviance: float
     n_modes: int
     n_simulations: int
-    ess: float
     rhat: float
-
-    @property
-    def accepted(self):
-        """Whether R-hat, the effective number of draws and the largest weight are good enough."""
-        return bool(
-            self.n_modes == 1
-            and self.rhat <= randomize_then_optimize.R_HAT
-            and self.ess >= ENOUGH
-            and self.weights.max() <= LARGEST
-        )
-
-    def sample(self, n, rng):
-        """n equal draws (n, 9), with the numpy Generator `rng`; NaN where there are none."""
-        if not len(self.theta):
-            return np.full((n, 9), np.nan)
-        return self.theta[rng.choice(len(self.theta), n, p=self.weights)]
+    accepted: bool
 
 
-class _GivenUp(Exception):
-    """A posterior took more than `MOST` simulations."""
+class _GivenUpError(Exception):
+    """A posterior took more simulations than it may."""
 
 
-class Reference:
-    """Draws reference posteriors under one likelihood.
+class ExactSampler:
+    """Samples exact posteriors under one likelihood.
 
     likelihood : a `Likelihood`
     prior : a `Prior` cut at positive ranges
+    settings : `SamplerSettings`
 
     The coordinates (8,) are those in which the prior is about N(0, I): `Prior.to_standard` of A_e,
     A_i, b_e and b_i, and the logarithms of C a_1..C a_4 through the Cholesky factor of their prior
@@ -82,15 +98,16 @@ class Reference:
     the data say nothing once the products are given, is drawn from its conditional density.
     """
 
-    def __init__(self, likelihood, prior=None):
+    def __init__(self, likelihood, prior=None, *, settings=None):
         self.likelihood, self.prior = likelihood, Prior() if prior is None else prior
-        rng = np.random.default_rng(0)
-        logs = np.log(quantities(self.prior.sample(20_000, rng))[:, 9:])
+        self.settings = settings = SamplerSettings() if settings is None else settings
+        rng = np.random.default_rng(settings.bank_seed)
+        logs = np.log(quantities(self.prior.sample(settings.n_moment_samples, rng))[:, 9:])
         self._centre, self._root = logs.mean(axis=0), np.linalg.cholesky(np.cov(logs.T))
-        self._bank = rng.standard_normal((N_BANK, 8))
+        self._bank = rng.standard_normal((settings.n_bank, 8))
         self._outputs = likelihood.respond(self.theta(self._bank))
         # |residuals|^2 at the truth has a chi-square distribution; beyond this the mode is missed.
-        self._explained = chi2.isf(CHANCE, likelihood.rank + 8)
+        self._explained = chi2.isf(settings.missed_probability, likelihood.rank + 8)
         self.n_simulations = 0
 
     def at(self, noise_factor):
@@ -118,37 +135,62 @@ class Reference:
         standard = self.prior.to_standard(theta)[:, :4]
         return np.hstack([standard, np.linalg.solve(self._root, logs.T).T])
 
-    def posterior(self, observed, n, rng, *, most=None, starts=None):
-        """The `ReferencePosterior` given one output of the matched filter, (n_times,) mV.
+    def posterior(self, observed, n, rng, *, most=None, initial=None):
+        """The `ExactPosterior` given one output of the matched filter, (n_times,) mV.
 
-        n, most : draws, and up to how many where R-hat asks for more; rng : numpy Generator
-        starts : points (m, 8) from which descents start, the first `N_STARTS` of them at once; by
-            default those of a bank of prior draws whose responses are nearest to the data
+        n, most : samples, and up to how many where R-hat asks for more; rng : numpy Generator
+        initial : initial guesses (m, 8) of descents, the first `n_guesses` of them at once; by
+            default those of a bank of prior samples whose responses are nearest to the data
 
         Descents meet the data roughly before they meet them exactly. Where no mode is found, or the
-        draws would take more than `MOST` simulations, there are none.
+        samples would take more than `max_simulations`, there are none.
         """
-        target = self.likelihood.whiten(observed)
         self.n_simulations = 0
-        if starts is None:
-            distances = np.sum((self.likelihood.whiten(self._outputs) - target) ** 2, axis=1)
-            starts = self._bank[np.argsort(distances)[: N_ATTEMPTS * N_STARTS]]
-        mode = self._mode(target, starts)
-        if mode.costs.min() > self._explained:
-            return self._failure(mode)
-        return self._draws(target, mode, n, rng, most)
+        if initial is None:
+            whiten, tried = self.likelihood.whiten, self.settings
+            distances = np.sum((whiten(self._outputs) - whiten(observed)) ** 2, axis=1)
+            initial = self._bank[np.argsort(distances)[: tried.n_attempts * tried.n_guesses]]
+        mode = self.fit(observed, initial)
+        return self._from_mode(observed, mode, n, rng=rng, most=most)
 
-    def posterior_near(self, observed, n, rng, starts):
-        """The same where points starts (m, 8) are known to be near the mode, in fewer simulations.
+    def posterior_near(self, observed, n, rng, *, initial):
+        """The same where initial guesses (m, 8) are known to be near the mode, in less time.
 
-        One descent from each, and no more draws than n, whatever their R-hat.
+        There is one descent from each, and there are no more samples than n, whatever their R-hat.
         """
-        target = self.likelihood.whiten(observed)
         self.n_simulations = 0
-        mode = randomize_then_optimize.minimize(self._residual(target), starts)
-        if mode.costs.min() > self._explained:
-            return self._failure(mode)
-        return self._draws(target, mode, n, rng, None)
+        residual = self._residual(self.likelihood.whiten(observed))
+        descents = self.settings.descents
+        mode = randomize_then_optimize.minimize(residual, initial, settings=descents)
+        return self._from_mode(observed, mode, n, rng=rng)
+
+    def fit(self, observed, initial):
+        """The best fits of one observation (n_times,), mV, from initial guesses (m, 8).
+
+        The first `n_guesses` of them are tried at once; the others are for when none of these fits.
+        Returns the `randomize_then_optimize.Minimum`.
+        """
+        target, settings = self.likelihood.whiten(observed), self.settings
+        size = np.sqrt(np.mean(target**2))
+        best = None
+        for first in range(0, len(initial), settings.n_guesses):
+            ends = initial[first : first + settings.n_guesses]
+            for scale in settings.rough_scales:
+                if scale * size > 1.0:
+                    ends = randomize_then_optimize.minimize(
+                        self._residual(target, 1.0 / (scale * size)),
+                        ends,
+                        max_steps=settings.n_rough_steps,
+                        settings=settings.descents,
+                    ).points
+            mode = randomize_then_optimize.minimize(
+                self._residual(target), ends, settings=settings.descents
+            )
+            if best is None or mode.costs.min() < best.costs.min():
+                best = mode
+            if best.costs.min() < self._explained:
+                break
+        return best
 
     def log_density(self, points, observed):
         """Log posterior density (n,) at points (n, 8) given an output of the matched filter.
@@ -159,44 +201,18 @@ class Reference:
         normal = np.sum(points**2, axis=1) + np.sum(misfit**2, axis=1)
         return self._correction(points) - 0.5 * normal
 
-    def _mode(self, target, starts):
-        """The `randomize_then_optimize.Minimum` of descents to the whitened data, with more starts while none fits."""
-        size = np.sqrt(np.mean(target**2))
-        best = None
-        for first in range(0, len(starts), N_STARTS):
-            ends = starts[first : first + N_STARTS]
-            for part in HEAT:
-                if part * size > 1.0:
-                    roughly = self._residual(target, 1.0 / (part * size))
-                    ends = randomize_then_optimize.minimize(roughly, ends, iterations=15).points
-            mode = randomize_then_optimize.minimize(self._residual(target), ends)
-            if best is None or mode.costs.min() < best.costs.min():
-                best = mode
-            if best.costs.min() < self._explained:
-                break
-        return best
-
-    def _draws(self, target, mode, n, rng, most):
-        """The `ReferencePosterior` given whitened data, from the `randomize_then_optimize.Minimum` of the descents."""
-        residual = self._residual(target, limit=MOST)
-        options = {"most": most, "correction": self._correction}
-        try:
-            draws = randomize_then_optimize.sample(residual, mode, n, rng, **options)
-        except _GivenUp:
-            return self._failure(mode)
-        return self._summary(draws, mode, rng) if draws.ess > 0 else self._failure(mode)
-
     def spread(self, posterior):
-        """Standard deviations (8,) of a `ReferencePosterior` in these coordinates, or NaN."""
-        if not len(posterior.theta):
+        """Standard deviations (8,) of an `ExactPosterior` in these coordinates, or NaN."""
+        if not len(posterior.samples):
             return np.full(8, np.nan)
-        points = self.points(posterior.theta)
-        deviation = points - posterior.weights @ points
-        return np.sqrt(posterior.weights @ deviation**2)
+        return posterior.spread(self.points(posterior.samples))
 
     def bound(self, theta):
         """Standard deviations (8,) of the linear model that is tangent at theta (1, 9)."""
-        _, slopes = randomize_then_optimize.differentiate(self._respond, self.points(theta))
+        step = self.settings.descents.difference_step
+        _, slopes = randomize_then_optimize.differentiate(
+            self._respond, self.points(theta), step=step
+        )
         return np.sqrt(np.diag(np.linalg.inv(np.eye(8) + slopes[0].T @ slopes[0])))
 
     def _respond(self, points):
@@ -204,11 +220,13 @@ class Reference:
         return self.likelihood.whiten(self.likelihood.respond(self.theta(points)))
 
     def _residual(self, target, scale=1.0, limit=np.inf):
+        farthest = self.settings.farthest
+
         def residual(points):
             self.n_simulations += len(points)
             if self.n_simulations > limit:
-                raise _GivenUp
-            within = np.clip(points, -FARTHEST, FARTHEST)
+                raise _GivenUpError
+            within = np.clip(points, -farthest, farthest)
             misfit = scale * (self._respond(within) - target)
             misfit[(within != points).any(axis=1)] = np.nan
             return np.hstack([points, np.nan_to_num(misfit, nan=1e9)])
@@ -220,57 +238,78 @@ class Reference:
         log_prior = log_prior_of_products(self.products(points), self.prior)
         return log_prior + 0.5 * np.sum(points[:, 4:] ** 2, axis=1)
 
+    def _from_mode(self, observed, mode, n, *, rng, most=None):
+        """The `ExactPosterior` from the `Minimum` in which the descents ended."""
+        if mode.costs.min() > self._explained:
+            return self._failure(mode)
+        target = self.likelihood.whiten(observed)
+        try:
+            found = randomize_then_optimize.sample(
+                self._residual(target, limit=self.settings.max_simulations),
+                mode,
+                n,
+                rng=rng,
+                most=most,
+                correction=self._correction,
+                settings=self.settings.descents,
+            )
+        except _GivenUpError:
+            return self._failure(mode)
+        if not found.weights.any():
+            return self._failure(mode)
+        kept = found.weights > 0
+        return self._summary(
+            found.samples[kept], found.weights[kept], mode, rng=rng, rhat=found.rhat
+        )
+
+    def _summary(self, points, weights, mode, *, rng, rhat):
+        """The `ExactPosterior` of points (n, 8) and their weights (n,), all above 0."""
+        products = self.products(points)
+        samples = WeightedSamples(
+            self.theta(points, draw_coupling(products, rng, self.prior)), weights
+        )
+        values = quantities(samples.samples)
+        mean = samples.expectation(values)
+        mean[4:9] = samples.expectation(conditional_means(products, self.prior))
+        n_modes, needed = self._n_modes(mode), self.settings
+        return ExactPosterior(
+            samples=samples.samples,
+            weights=weights,
+            mean=mean,
+            std=samples.spread(values, mean),
+            deviance=float(mode.costs.min()),
+            n_modes=n_modes,
+            n_simulations=self.n_simulations,
+            rhat=rhat,
+            accepted=bool(
+                n_modes == 1
+                and rhat <= needed.descents.largest_rhat
+                and samples.effective_sample_size >= needed.min_effective
+                and weights.max() <= needed.largest_weight
+            ),
+        )
+
     def _failure(self, mode):
-        """What stands for a posterior that could not be drawn from: no draws, NaN."""
+        """What stands for a posterior that could not be sampled: no samples, NaN."""
         nothing = np.full(len(QUANTITY_NAMES), np.nan)
-        return ReferencePosterior(
-            theta=np.empty((0, 9)),
+        return ExactPosterior(
+            samples=np.empty((0, 9)),
             weights=np.empty(0),
             mean=nothing,
             std=nothing,
             deviance=float(mode.costs.min()),
             n_modes=0,
             n_simulations=self.n_simulations,
-            ess=0.0,
             rhat=np.inf,
+            accepted=False,
         )
 
-    def _summary(self, draws, mode, rng):
-        best = mode.points[mode.best]
-        near = mode.found & (mode.costs < mode.costs.min() + DEEP)
-        others = mode.points[near & (np.abs(mode.points - best).max(axis=1) > SAME)]
-        kept = draws.weights > 0
-        points, weights = draws.points[kept], draws.weights[kept]
-        products = self.products(points)
-        theta = self.theta(points, draw_coupling(products, rng, self.prior))
-        drawn = quantities(theta)
-        mean = weights @ drawn
-        mean[4:9] = weights @ conditional_means(products, self.prior)
-        return ReferencePosterior(
-            theta=theta,
-            weights=weights,
-            mean=mean,
-            std=np.sqrt(weights @ (drawn - mean) ** 2),
-            deviance=float(mode.costs.min()),
-            n_modes=1 + _count(others),
-            n_simulations=self.n_simulations,
-            ess=draws.ess,
-            rhat=draws.rhat,
-        )
-
-
-def fit(reference, observed, starts):
-    """The `randomize_then_optimize.Minimum` of descents to one observation (n_times,), mV, from points starts (m, 8).
-
-    The best `N_STARTS` of them should come first: the others are for when none of these fits.
-    """
-    return reference._mode(reference.likelihood.whiten(observed), starts)
-
-
-def _count(points):
-    """How many of the points (n, 8) are no nearer than `SAME` to one before."""
-    kept = []
-    for point in points:
-        if all(np.abs(point - other).max() > SAME for other in kept):
-            kept.append(point)
-    return len(kept)
+    def _n_modes(self, mode):
+        """How many distinct ends of descents are about as probable as the best one."""
+        near = mode.found & (mode.costs < mode.costs.min() + self.settings.mode_depth)
+        modes = [mode.points[mode.best]]
+        for point in mode.points[near]:
+            distances = [np.abs(point - other).max() for other in modes]
+            if min(distances) > self.settings.same_mode_distance:
+                modes.append(point)
+        return len(modes)

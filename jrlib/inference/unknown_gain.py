@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from jrlib.inference.exact_posterior import Reference, ReferencePosterior
+from jrlib.inference.exact_posterior import ExactPosterior, ExactSampler
 from jrlib.parameters import IDENTIFIABLE_NAMES, QUANTITY_NAMES, quantities
 
 GAIN = r"\log g"
@@ -12,26 +12,28 @@ NAMES = (*IDENTIFIABLE_NAMES, GAIN)
 N_COORDINATES = 9
 
 
-@dataclass(frozen=True)
-class GainPosterior(ReferencePosterior):
-    """A `ReferencePosterior` with log_gain (n,), the logarithm of the gain in each draw."""
+@dataclass(frozen=True, eq=False, kw_only=True)
+class UnknownGainPosterior(ExactPosterior):
+    """An `ExactPosterior` with log_gain (n,), the logarithm of the gain in each sample."""
 
     log_gain: np.ndarray
 
 
-class GainReference(Reference):
-    """Draws reference posteriors where log g is normal with mean 0 and standard deviation gain_sd.
+class UnknownGainSampler(ExactSampler):
+    """Samples exact posteriors where log g is normal with mean 0 and standard deviation gain_sd.
 
-    likelihood, prior : as of `Reference`. The ninth coordinate is log g / gain_sd.
+    likelihood, prior, settings : as of `ExactSampler`. The ninth coordinate is log g / gain_sd.
     Raises ValueError for a gain_sd that is not above 0: where it is known, see `with_known_gain`.
     """
 
-    def __init__(self, likelihood, gain_sd, prior=None):
+    def __init__(self, likelihood, gain_sd, prior=None, *, settings=None):
         if not 0.0 < gain_sd < np.inf:
             raise ValueError(f"gain_sd: got {gain_sd}, expected a number above 0")
-        super().__init__(likelihood, prior)
+        super().__init__(likelihood, prior, settings=settings)
         self.gain_sd = gain_sd
-        luck = np.random.default_rng(1).standard_normal((len(self._bank), 1))
+        luck = np.random.default_rng(self.settings.bank_seed + 1).standard_normal(
+            (len(self._bank), 1)
+        )
         self._bank = np.hstack([self._bank, luck])
         self._outputs = np.exp(gain_sd * luck) * self._outputs
 
@@ -55,23 +57,23 @@ class GainReference(Reference):
     def _correction(self, points):
         return super()._correction(points[:, :8])
 
-    def _summary(self, draws, mode, rng):
-        log_gain = self.gain_sd * draws.points[draws.weights > 0, 8]
-        return GainPosterior(**vars(super()._summary(draws, mode, rng)), log_gain=log_gain)
+    def _summary(self, points, weights, mode, **found):
+        known = super()._summary(points, weights, mode, **found)
+        return UnknownGainPosterior(**vars(known), log_gain=self.gain_sd * points[:, 8])
 
     def _failure(self, mode):
-        return GainPosterior(**vars(super()._failure(mode)), log_gain=np.empty(0))
+        return UnknownGainPosterior(**vars(super()._failure(mode)), log_gain=np.empty(0))
 
 
 _IDENTIFIABLE = [QUANTITY_NAMES.index(name) for name in IDENTIFIABLE_NAMES]
 
 
-def with_known_gain(reference, observed, gain):
-    """A `Reference` and an output that say what an output (n_times,) says with a known gain.
+def with_known_gain(sampler, observed, gain):
+    """An `ExactSampler` and an output that say what an output (n_times,) says with a known gain.
 
-    reference : `Reference` of the gain 1. What is g times as large has noise 1 / g as large.
+    sampler : `ExactSampler` of the gain 1. What is g times as large has noise 1 / g as large.
     """
-    return reference.at(gain**-2.0), observed / gain
+    return sampler.at(gain**-2.0), observed / gain
 
 
 def draw_gains(n, gain_sd, rng):

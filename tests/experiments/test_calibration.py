@@ -8,7 +8,7 @@ from experiments import amortised_posteriors, compared_methods, comparison
 from experiments.results import Result
 from jrlib.diagnostics.calibration import coverage
 from jrlib.diagnostics.scoring import pearson
-from jrlib.inference.exact_posterior import ENOUGH, Reference
+from jrlib.inference.exact_posterior import ExactSampler, SamplerSettings
 from jrlib.inference.likelihood import Likelihood
 from jrlib.parameters import IDENTIFIABLE_NAMES, QUANTITY_NAMES, quantities
 from jrlib.priors import Prior
@@ -36,7 +36,7 @@ def result():
 def test_stored_weights_give_the_stored_scores(result):
     test = compared_methods.test_set("RELEASED", CONFIG["n_test"], "standard")
     model = amortised_posteriors.reload(CONFIG, result)
-    observed = compared_methods.observations(test, 2e6, seed=compared_methods.TEST).astype(float)
+    observed = test.observe(2e6, seed=compared_methods.TEST).astype(float)
     n = CONFIG["n_checked"]
     means = model.mean(observed[:n], 2e6, seed=CONFIG["seed"])
     np.testing.assert_allclose(means, result.arrays["means"][1], rtol=1e-3)
@@ -62,8 +62,8 @@ def test_ranks_and_levels_are_within_their_ranges_and_not_far_from_uniform(resul
 
 def test_descents_from_the_network_find_what_descents_from_the_prior_find(result):
     test = compared_methods.test_set("RELEASED", CONFIG["n_test"], "standard")
-    observed = compared_methods.observations(test, 2e6, seed=compared_methods.TEST)[0]
-    reference = Reference(Likelihood.of(test, 2e6))
+    observed = test.observe(2e6, seed=compared_methods.TEST)[0]
+    reference = ExactSampler(Likelihood.of(test, 2e6))
     found = reference.posterior(observed, 400, np.random.default_rng(0), most=2400)
     assert found.accepted
     # Two means of a thousand effective draws each: four standard errors of the difference.
@@ -82,8 +82,8 @@ def test_answers_are_the_exact_posterior_from_fewer_simulations(result):
     assert table.c2st[0] < 0.7  # of 99 and 99 draws, half of them to train: 0.5 +- 0.05 by chance
     assert table.c2st[1:].isna().all()
     test = compared_methods.test_set("RELEASED", CONFIG["n_test"], "standard")
-    observed = compared_methods.observations(test, 2e6, seed=compared_methods.TEST)
-    reference = Reference(Likelihood.of(test, 2e6))
+    observed = test.observe(2e6, seed=compared_methods.TEST)
+    reference = ExactSampler(Likelihood.of(test, 2e6))
     for row, mean in zip(observed[:2], found.arrays["means"], strict=False):
         exact = reference.posterior(row, 400, np.random.default_rng(0), most=2400)
         assert np.abs((mean - exact.mean) / exact.std).max() < 5 / np.sqrt(0.2 * 99)
@@ -93,8 +93,9 @@ def test_where_no_mode_is_near_the_network_answers(result):
     model = amortised_posteriors.reload(CONFIG, result)
     noise = 1e-3 * np.random.default_rng(0).standard_normal(len(model.projection))
     found = model.answer(noise, 1e5, 50, seed=1)
-    assert found.efficiency == 0
-    assert found.theta.shape == (50, 9)
+    assert not found.corrected
+    assert found.relative_effective_sample_size == 0
+    assert found.samples.shape == (50, 9)
     np.testing.assert_allclose(found.weights, 1 / 50)
     assert np.isfinite(found.mean).all()
 
@@ -104,7 +105,7 @@ def test_what_the_weights_say_is_consistent(result):
     table = result.tables["exact"]
     assert table.accepted.all()
     assert table.efficiency.between(1 / amortised_posteriors.N_WEIGHED, 1).all()
-    few = table.efficiency * amortised_posteriors.N_WEIGHED < ENOUGH
+    few = table.efficiency * amortised_posteriors.N_WEIGHED < SamplerSettings.min_effective
     assert (table.c2st_refined.isna() == few).all()
     assert table.c2st.between(0.7, 1.0).all()  # far from exact, as the efficiency says
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from experiments import amortised_posteriors, compared_methods, local_calibration
-from jrlib.inference.exact_posterior import Reference
+from jrlib.inference.exact_posterior import ExactSampler
 from jrlib.inference.likelihood import Likelihood
 
 
@@ -16,7 +16,7 @@ class Right:
 
     def __init__(self):
         test = compared_methods.test_set("CLASSIC", 60, "standard")
-        self.reference = Reference(Likelihood.of(test, 1.0))
+        self.sampler = ExactSampler(Likelihood.of(test, 1.0))
 
     def base(self, points, observations, noise_factor):
         assert points.shape == (len(observations), 8)

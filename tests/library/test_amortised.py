@@ -1,18 +1,21 @@
 """The amortised posterior: its weights are exact, its features and its support what they claim."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from jrlib.inference import amortised
-from jrlib.inference.exact_posterior import Reference
+from jrlib.inference.exact_posterior import ExactSampler
 from jrlib.inference.likelihood import Likelihood
 from jrlib.parameters import RANGES, quantities
 from jrlib.sensors.datasets import make_dataset
 from jrlib.simulation.protocol import Protocol
 
-SMALL = {"epochs": 6, "width": 32, "n_blocks": 1, "hidden": 32, "splines": 2, "bins": 6}
-LEVELS = 1e5, 1e8
+SMALL = amortised.NetworkSettings(
+    epochs=6, width=32, n_blocks=1, hidden=32, splines=2, bins=6, noise_factors=(1e5, 1e8)
+)
 
 
 @pytest.fixture(scope="module")
@@ -22,18 +25,18 @@ def dataset():
 
 @pytest.fixture(scope="module")
 def reference(dataset):
-    return Reference(Likelihood.of(dataset, 1.0))
+    return ExactSampler(Likelihood.of(dataset, 1.0))
 
 
 @pytest.fixture(scope="module")
 def trained(reference):
-    return amortised.train(reference, 3000, seed=1, noise_factors=LEVELS, **SMALL)
+    return amortised.train(reference, 3000, seed=1, settings=SMALL)
 
 
 @pytest.fixture(scope="module")
 def matched(reference):
     """The same by flow matching."""
-    return amortised.train(reference, 1000, seed=1, noise_factors=LEVELS, flow="matching", **SMALL)
+    return amortised.train(reference, 1000, seed=1, settings=replace(SMALL, flow="matching"))
 
 
 def observe(dataset, noise_factor, seed):
@@ -48,7 +51,7 @@ def test_scores_have_the_noise_that_the_network_is_told(reference, trained):
 
 
 def test_features_depend_on_the_ratio_of_signal_and_noise_only():
-    embedding = amortised.Embedding(n_scores=3, width=4, n_blocks=1, n_out=2)
+    embedding = amortised.ScoreEmbedding(3, width=4, n_blocks=1, n_out=2)
     scores, level = torch.tensor([[0.5, -20.0, 3.0]]), torch.tensor([[1.0]])
     once = embedding.squeeze(torch.cat([scores, level], 1))
     louder = torch.cat([10.0 * scores, level + 2.0 * np.log(10.0)], 1)
@@ -66,11 +69,11 @@ def test_training_learns_and_keeps_the_best_weights(trained):
 def test_refined_means_agree_with_the_reference(dataset, reference, trained, noise_factor):
     """A small and hardly trained network: the weights make its draws exact all the same."""
     observed = observe(dataset, noise_factor, seed=2)[0]
-    exact = Reference(Likelihood.of(dataset, noise_factor))
+    exact = ExactSampler(Likelihood.of(dataset, noise_factor))
     expected = exact.posterior(observed, 1000, np.random.default_rng(3), most=4000)
     assert expected.accepted
     found = trained.refine(observed, noise_factor, 8000, seed=4)
-    assert found.efficiency > 0.02
+    assert found.relative_effective_sample_size > 0.02
     np.testing.assert_allclose((found.mean - expected.mean) / expected.std, 0, atol=0.25)
     np.testing.assert_allclose(found.std / expected.std, 1, atol=0.25)
 
@@ -78,7 +81,7 @@ def test_refined_means_agree_with_the_reference(dataset, reference, trained, noi
 def test_exact_draws_start_from_the_flow(dataset, trained):
     """The same posterior as from the reference's own starts."""
     observed = observe(dataset, 1e6, seed=15)[1]
-    exact = Reference(Likelihood.of(dataset, 1e6))
+    exact = ExactSampler(Likelihood.of(dataset, 1e6))
     expected = exact.posterior(observed, 1000, np.random.default_rng(16), most=4000)
     found = trained.exact(observed, 1e6, 1000, seed=17, most=4000)
     assert expected.accepted
@@ -102,7 +105,7 @@ def test_samples_stay_within_the_ranges(dataset, trained):
 
 
 def test_the_same_seed_gives_the_same_numbers(dataset, reference, trained):
-    again = amortised.train(reference, 3000, seed=1, noise_factors=LEVELS, **SMALL)
+    again = amortised.train(reference, 3000, seed=1, settings=SMALL)
     observed = observe(dataset, 1e6, seed=10)[0]
     first, second = (model.sample(observed, 1e6, 5, seed=11) for model in (trained, again))
     np.testing.assert_array_equal(first, second)
@@ -110,9 +113,9 @@ def test_the_same_seed_gives_the_same_numbers(dataset, reference, trained):
 
 def test_weights_go_there_and_back_and_members_average(dataset, reference, trained):
     observed = observe(dataset, 1e6, seed=12)[0]
-    other = amortised.train(reference, 300, seed=2, noise_factors=LEVELS, **SMALL)
+    other = amortised.train(reference, 300, seed=2, settings=SMALL)
     both = amortised.ensemble([trained, other])
-    again = amortised.Amortised.from_state(*both.state(), reference)
+    again = amortised.AmortisedPosterior.from_state(*both.state(), reference)
     points = np.random.default_rng(13).standard_normal((1, 50, 8))
     models = trained, other, both, again
     log_q = [model.log_prob(points, observed[np.newaxis], 1e6) for model in models]
@@ -139,7 +142,7 @@ def test_flow_matching_learns_and_goes_to_disk_and_back(dataset, reference, matc
     losses = matched.history.validation_loss
     assert losses.iloc[-1] < losses.iloc[0]
     observed = observe(dataset, 1e5, seed=20)
-    again = amortised.Amortised.from_state(*matched.state(), reference)
+    again = amortised.AmortisedPosterior.from_state(*matched.state(), reference)
     means = matched.mean(observed, 1e5, seed=21)
     np.testing.assert_array_equal(again.mean(observed, 1e5, seed=21), means)
     # b_i is what a response says most about.
@@ -166,6 +169,6 @@ def test_bad_input_is_named(dataset, reference, trained):
     with pytest.raises(ValueError, match="n_simulations: got 10"):
         amortised.train(reference, 10, seed=0)
     with pytest.raises(ValueError, match="flow: got 'score', expected one of spline, matching"):
-        amortised.train(reference, 1000, seed=0, flow="score")
+        amortised.NetworkSettings(flow="score")
     with pytest.raises(ValueError, match="noise_factors: got"):
-        amortised.train(reference, 1000, seed=0, noise_factors=(2.0, 1.0))
+        amortised.NetworkSettings(noise_factors=(2.0, 1.0))

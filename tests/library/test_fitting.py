@@ -13,7 +13,7 @@ from jrlib.priors import Prior
 @pytest.fixture(scope="module")
 def experiment():
     test = compared_methods.test_set("RELEASED", 4, "standard")
-    return test, Likelihood.of(test, 1.0), compared_methods.observations(test, 1.0, seed=0)
+    return test, Likelihood.of(test, 1.0), test.observe(1.0, seed=0)
 
 
 def test_a_fit_is_at_least_as_probable_as_the_truth(experiment):
@@ -50,21 +50,23 @@ def test_every_simulation_is_counted(experiment, monkeypatch):
     assert set(simulated) == {1, 9}
 
 
-def test_what_no_parameters_give_is_not_explained_after_all_starts(experiment, monkeypatch):
+def test_what_no_parameters_give_is_not_explained_after_all_guesses(experiment, monkeypatch):
     _, likelihood, _ = experiment
-    monkeypatch.setattr(least_squares, "N_ITERATIONS", 3)
-    starts, search = [], least_squares.least_squares
+    guesses, search = [], least_squares.optimize.least_squares
 
     def watched(function, point, *arguments, **options):
-        starts.append(point)
+        guesses.append(point)
         return search(function, point, *arguments, **options)
 
-    monkeypatch.setattr(least_squares, "least_squares", watched)
+    monkeypatch.setattr(least_squares.optimize, "least_squares", watched)
+    settings = least_squares.FitSettings(max_evaluations=3)
     output = -3.0 * likelihood.respond(TYPICAL)[0]
-    _, explained, _ = least_squares.fit(likelihood, output, np.random.default_rng(0))
+    _, explained, _ = least_squares.fit(
+        likelihood, output, np.random.default_rng(0), settings=settings
+    )
     assert not explained
-    assert len(starts) == least_squares.N_STARTS
-    assert len(np.unique(starts, axis=0)) == least_squares.N_STARTS
+    assert len(guesses) == settings.n_guesses
+    assert len(np.unique(guesses, axis=0)) == settings.n_guesses
 
 
 def test_the_result_scores_its_own_fits():

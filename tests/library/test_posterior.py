@@ -46,11 +46,10 @@ def observe(dataset, seed=0):
     return dataset.source(np.arange(len(dataset)), 1.0, noise).numpy()
 
 
-def train(n=5000, epochs=12, **options):
-    return flows.train_npe(
-        linear_dataset(n, 2), linear_dataset(400, 3), noise_factor=1.0, seed=4, epochs=epochs,
-        width=48, transforms=2, **options,
-    )  # fmt: skip
+def train(n=5000, epochs=12):
+    settings = flows.NPESettings(epochs=epochs, width=48, transforms=2)
+    sets = linear_dataset(n, 2), linear_dataset(400, 3)
+    return flows.train_npe(*sets, noise_factor=1.0, seed=4, settings=settings)
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +89,7 @@ def test_learns_nothing_along_a_direction_that_leaves_no_trace(trained, test_dat
 def test_gains_almost_all_the_information_and_not_more(trained, test_data):
     dataset, x = test_data
     gain = trained.log_prob(dataset.theta, x) - Prior().log_prob(dataset.theta)
-    evaluation = calibration.evaluate(trained, dataset.theta, x, 50, seed=0)
+    evaluation = calibration.evaluate(trained, dataset.theta, x, n_samples=50, seed=0)
     np.testing.assert_allclose(gain, evaluation.gain, atol=1e-3)
     # The exact gain averages the mutual information; on these rows it has this value.
     z = Prior().to_standard(dataset.theta)
@@ -182,7 +181,7 @@ def test_calibration_tells_exact_from_wrong_posteriors(spread, calibrated):
 @pytest.mark.filterwarnings("ignore:Capping")  # sbi, of its own memory
 def test_evaluation_of_the_trained_posterior(trained, test_data):
     dataset, x = test_data
-    evaluation = calibration.evaluate(trained, dataset.theta, x, 100, seed=0)
+    evaluation = calibration.evaluate(trained, dataset.theta, x, n_samples=100, seed=0)
     assert evaluation.mean.shape == evaluation.std.shape == evaluation.levels.shape == (300, 9)
     for levels in (evaluation.highest_density, evaluation.tarp, evaluation.levels[:, 0]):
         assert kstest(levels, "uniform").pvalue > 1e-3
@@ -231,8 +230,9 @@ def test_bad_training_sets():
         flows.train_npe(broken, dataset, noise_factor=1.0, seed=0)
     with pytest.raises(ValueError, match="noise_factor"):
         flows.train_npe(dataset, dataset, noise_factor=-1.0, seed=0)
+    settings = flows.NPESettings(epochs=1)
     with pytest.raises(ValueError, match="epochs"):
-        flows.train_npe(dataset, dataset, noise_factor=1.0, seed=0, epochs=1)
+        flows.train_npe(dataset, dataset, noise_factor=1.0, seed=0, settings=settings)
 
 
 @pytest.mark.parametrize("prior", ["normal", "uniform"])

@@ -155,7 +155,7 @@ def test_profile_is_the_parabola_of_the_information_near_the_truth():
     values = truth[k] * np.exp(error * np.array([-2.0, 0.0, 2.0]))
     observed = likelihood.respond(TYPICAL)[0]
     box = np.stack([0.9 * truth, 1.1 * truth], axis=1)
-    frame = least_squares.profile(likelihood, observed, "C a_4", values, bounds=box, n_starts=1)
+    frame = least_squares.profile(likelihood, observed, "C a_4", values=values, bounds=box)
     np.testing.assert_allclose(frame.deviance, [4.0, 0.0, 4.0], rtol=0.05, atol=1e-3)
     np.testing.assert_allclose(frame.loc[1, list(IDENTIFIABLE_NAMES)].astype(float), truth, 1e-3)
     # The others move as the information says: along the column of the covariance.
@@ -166,7 +166,7 @@ def test_profile_is_the_parabola_of_the_information_near_the_truth():
 def test_profile_of_a_product_is_flat_in_released():
     likelihood = Likelihood.of(dataset(1, RELEASED), 1e4)
     observed = likelihood.respond(TYPICAL)[0]
-    frame = least_squares.profile(likelihood, observed, "C a_3", [20.0, 60.0], n_starts=1)
+    frame = least_squares.profile(likelihood, observed, "C a_3", values=[20.0, 60.0])
     assert (frame.deviance < 0.1).all()
     np.testing.assert_allclose(frame["C a_3"], [20.0, 60.0])
 
@@ -222,10 +222,10 @@ def test_products_that_leave_no_choice():
         (lambda: priors.conditional_means([[1.0, 1.0, 1.0, 1.0]]), "row 0"),
         (lambda: priors.conditional_means([[1.0] * 4], Prior(truncated=False)), "prior"),
         (
-            lambda: least_squares.profile(None, None, "C", [1.0]),
+            lambda: least_squares.profile(None, None, "C", values=[1.0]),
             "name: got 'C', expected one of A_e",
         ),
-        (lambda: least_squares.profile(None, None, "C a_1", [0.0]), "values"),
+        (lambda: least_squares.profile(None, None, "C a_1", values=[0.0]), "values"),
     ],
 )
 def test_bad_input_is_named(call, message):

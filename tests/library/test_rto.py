@@ -5,6 +5,7 @@ import pytest
 from scipy.optimize import least_squares
 
 from jrlib.inference import randomize_then_optimize
+from jrlib.inference.randomize_then_optimize import Settings
 
 
 def linear(rng, m=20, d=4):
@@ -52,10 +53,10 @@ def test_descents_end_where_scipys_do():
 
 def test_draws_are_added_until_the_chains_agree():
     mode = randomize_then_optimize.minimize(banana, np.ones((1, 2)))
-    few = randomize_then_optimize.sample(banana, mode, 40, np.random.default_rng(6))
-    more = randomize_then_optimize.sample(banana, mode, 40, np.random.default_rng(6), most=4000)
-    assert few.rhat > randomize_then_optimize.R_HAT >= more.rhat
-    assert 40 < len(more.points) <= 4000
+    few = randomize_then_optimize.sample(banana, mode, 40, rng=np.random.default_rng(6))
+    more = randomize_then_optimize.sample(banana, mode, 40, rng=np.random.default_rng(6), most=4000)
+    assert few.rhat > Settings().largest_rhat >= more.rhat
+    assert 40 < len(more.samples) <= 4000
 
 
 def test_a_linear_model_is_drawn_from_exactly():
@@ -63,26 +64,27 @@ def test_a_linear_model_is_drawn_from_exactly():
     residual, mean, covariance = linear(rng)
     mode = randomize_then_optimize.minimize(residual, np.zeros((1, 4)))
     np.testing.assert_allclose(mode.points[0], mean, atol=1e-5)
-    draws = randomize_then_optimize.sample(residual, mode, 4000, rng)
-    assert draws.solved == 1.0
-    np.testing.assert_allclose(draws.weights, 1 / 4000, rtol=1e-4)
-    whitened = (draws.points - mean) @ np.linalg.cholesky(np.linalg.inv(covariance))
+    samples = randomize_then_optimize.sample(residual, mode, 4000, rng=rng)
+    assert samples.solved == 1.0
+    np.testing.assert_allclose(samples.weights, 1 / 4000, rtol=1e-4)
+    whitened = (samples.samples - mean) @ np.linalg.cholesky(np.linalg.inv(covariance))
     np.testing.assert_allclose(whitened.mean(axis=0), 0, atol=4 / np.sqrt(4000))
     np.testing.assert_allclose(np.cov(whitened.T), np.eye(4), atol=0.1)
-    assert draws.rhat < 1.01
+    assert samples.rhat < 1.01
 
 
-@pytest.mark.parametrize("enough", [0.0, 2.0])
-def test_a_curved_ridge_is_followed_with_one_basis_or_with_several(enough):
+@pytest.mark.parametrize("few_effective", [0.0, 2.0])
+def test_a_curved_ridge_is_followed_with_one_basis_or_with_several(few_effective):
+    settings = Settings(few_effective=few_effective)
     rng = np.random.default_rng(3)
     mode = randomize_then_optimize.minimize(banana, rng.normal(size=(8, 2)))
-    draws = randomize_then_optimize.sample(banana, mode, 4000, rng, enough=enough)
-    assert draws.ess > 2000
-    assert draws.rhat < 1.01
+    samples = randomize_then_optimize.sample(banana, mode, 4000, rng=rng, settings=settings)
+    assert samples.effective_sample_size > 2000
+    assert samples.rhat < 1.01
     expected = banana_moments()
-    moments = np.column_stack([draws.points, draws.points**2])
-    means = draws.weights @ moments
-    errors = np.sqrt(draws.weights**2 @ (moments - means) ** 2)
+    moments = np.column_stack([samples.samples, samples.samples**2])
+    means = samples.weights @ moments
+    errors = np.sqrt(samples.weights**2 @ (moments - means) ** 2)
     assert (np.abs(means - expected) < 4 * errors + 1e-3).all()
 
 
@@ -91,17 +93,17 @@ def test_a_correction_reweighs():
     rng = np.random.default_rng(4)
     mode = randomize_then_optimize.minimize(lambda y: y, np.ones((1, 1)))
     cut = lambda y: np.where(y[:, 0] > 0, 0.0, -np.inf)  # noqa: E731
-    draws = randomize_then_optimize.sample(lambda y: y, mode, 4000, rng, correction=cut)
-    assert draws.weights[draws.points[:, 0] <= 0].sum() == 0
-    assert draws.weights @ draws.points[:, 0] == pytest.approx(np.sqrt(2 / np.pi), abs=0.04)
-    assert draws.ess == pytest.approx(2000, rel=0.1)
+    samples = randomize_then_optimize.sample(lambda y: y, mode, 4000, rng=rng, correction=cut)
+    assert samples.weights[samples.samples[:, 0] <= 0].sum() == 0
+    assert samples.weights @ samples.samples[:, 0] == pytest.approx(np.sqrt(2 / np.pi), abs=0.04)
+    assert samples.effective_sample_size == pytest.approx(2000, rel=0.1)
 
 
 def test_a_density_without_support_says_so():
     mode = randomize_then_optimize.minimize(lambda y: y, np.ones((1, 1)))
     nowhere = lambda y: np.full(len(y), -np.inf)  # noqa: E731
-    draws = randomize_then_optimize.sample(
-        lambda y: y, mode, 50, np.random.default_rng(5), correction=nowhere
+    samples = randomize_then_optimize.sample(
+        lambda y: y, mode, 50, rng=np.random.default_rng(5), correction=nowhere
     )
-    assert draws.ess == 0
-    assert draws.rhat == np.inf
+    assert samples.effective_sample_size == 0
+    assert samples.rhat == np.inf

@@ -32,7 +32,7 @@ class Config:
 VARIED = [
     Config(convention, seed, factor, names, most, inner, other)
     for convention, seed, factor, names, most, inner, other in itertools.product(
-        ("CLASSIC", "Jansen and Rit's"),
+        ("CLASSIC", "Jansen and Rit's, 200"),
         (1, 23),
         (1.0, 1e-300, 0.1, 1e6),
         (("a b", "c"), (), ("a",)),

@@ -6,6 +6,12 @@ function `run` that computes one configuration, a `grid` of configurations for e
 """
 
 NAMES = (
+    "exact_posteriors",
+    "posterior_stationarity",
+    "amortised_posteriors",
+    "corrected_answers",
+    "local_calibration",
+    "flow_alternatives",
     "least_squares_fits",
     "stimulus_designs",
     "confirmed_designs",

@@ -1,401 +1,381 @@
-"""How near amortised inference comes to the ceiling, and whether its uncertainty is right.
+"""How near amortised inference comes to the optimum, and whether its uncertainty is right.
 
-Posteriors of `amortised`, trained on budgets from a thousand simulations upwards, answer the test
-simulations of `comparison` at several noise levels. A calibrated posterior gives ranks and levels
-(see `posterior`) that are uniform; no single check finds every fault. What the exact likelihood
-makes of the same answers (`Amortised.refine`, `Amortised.exact`) is computed beside them.
+Posteriors of `jrlib.inference.amortised`, trained on budgets from a thousand simulations upwards,
+answer the test simulations of the comparison at several noise levels. A calibrated posterior gives
+ranks and levels (see `jrlib.diagnostics.calibration`) that are uniform; no single check finds every
+fault. What the exact likelihood makes of the same answers (`AmortisedPosterior.refine` and
+`AmortisedPosterior.exact`) is computed beside them.
 """
 
 import math
-import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 import torch
 from sbi.utils.metrics import c2st
 
-from experiments import comparison
-from experiments.compared_methods import TEST, observations, test_set
-from experiments.exact_posteriors import FEWEST
-from experiments.results import Result, check_tier, command_line, weights_of
+from experiments.compared_methods import SCORES, test_set
+from experiments.exact_posteriors import ALL_EIGHT, Optimum, fractions_of_optimal
+from experiments.runs import Experiment, Result, check_tier
+from experiments.settings import CONVENTIONS, N_TEST, TEST
 from jrlib.diagnostics import scoring
 from jrlib.diagnostics.calibration import level, ranks, tarp_levels
 from jrlib.inference import amortised
-from jrlib.inference.exact_posterior import ENOUGH, Reference
+from jrlib.inference.amortised import AnswerSettings, NetworkSettings
+from jrlib.inference.exact_posterior import ExactSampler, SamplerSettings
 from jrlib.inference.likelihood import Likelihood
-from jrlib.parameters import IDENTIFIABLE_NAMES, QUANTITY_NAMES, quantities
+from jrlib.inference.weighted_samples import effective_sample_size, normalised
+from jrlib.parameters import QUANTITY_NAMES, quantities
 from jrlib.priors import Prior
 
-PASSES = 50
-MORE = 6  # times `n_draws`, at most
-N_WEIGHED = 2000  # draws of the network that are weighed
-NAME, ANSWERS = "calibration", "answers"  # of the results in the store
-N_ANSWER = 99  # draws of an answer that the likelihood has corrected
-ENOUGH_TO_TELL = 200  # exact draws, from which as many are chosen to be told apart from these
-TARGET = 0.97  # of the ceiling's correlation, from which on an answer is as good as the best
-# Ceilings below this are left out: where the data say next to nothing a part of it means nothing.
-TELLING = 0.3
+TARGET_FRACTION = 0.97  # of optimal, from which on an estimate is as good as the best
+# A fraction of an optimal correlation below this means nothing: the data say next to nothing.
+LEAST_OPTIMAL = 0.3
+MOST_PASSES = 50  # over the simulations in a training, in the grid
 
 
 @dataclass(frozen=True)
-class Size:
-    """How large the trainings and their checks are.
+class Config:
+    """A training, and test simulations that it answers.
 
-    budgets : pairs of simulations for a training, and trainings on so many
-    seen : how many simulations a training sees at most, those of before with new noise counted
-        again, and no simulation more than `PASSES` times
-    n_checked, n_samples : test simulations that are sampled, and samples of each
-    n_exact, n_draws : test simulations whose exact posterior is drawn, and draws of each
-    n_answered, n_told : test simulations that are answered with draws corrected by the likelihood,
-        and how many of these answers are told apart from the exact posterior
+    convention : name of a `Convention`
+    n_simulations : to train on, in the passes that `network` says; seed : of the training
+    keep : whether the weights are kept, and exact posteriors computed beside the network's
+    n_test : number of all test simulations, of which the first n_checked are answered and the
+        first n_exact have their exact posterior sampled
+    n_samples : of each answer
+    noise_factors : of the answers
+    n_exact_samples, most_exact_samples : of each exact posterior, at first and at most; from the
+        first so many are chosen that a classifier is to tell from the network's
+    n_weighed : samples of the network that are weighed by the likelihood for each exact posterior
+    n_bootstrap : resamples for the intervals of the scores
+    network, answers, sampler : settings of `jrlib.inference`
     """
 
-    budgets: tuple
-    seen: int
-    n_checked: int
-    n_samples: int
-    n_exact: int
-    n_draws: int
-    noise_factors: tuple
-    n_answered: int
-    n_told: int
+    convention: str
+    n_simulations: int
+    seed: int
+    keep: bool = False
+    n_test: int = 2000
+    n_checked: int = 300
+    n_samples: int = 99
+    noise_factors: tuple[float, ...] = (1.0, 1e2, 1e4, 1e6)
+    n_exact: int = 20
+    n_exact_samples: int = 500
+    most_exact_samples: int = 3000
+    n_weighed: int = 2000
+    n_bootstrap: int = 1000
+    network: NetworkSettings = field(default=NetworkSettings())
+    answers: AnswerSettings = field(default=AnswerSettings())
+    sampler: SamplerSettings = field(default=SamplerSettings())
 
 
+# budgets : pairs of simulations for a training, and number of trainings on so many; n_seen :
+# simulations that a training sees at most, those of before with new noise counted again, and none
+# of them in more than `MOST_PASSES`. All others are fields of `Config`.
 SIZES = {
-    "smoke": Size(((200, 1),), 400, 20, 19, 2, 100, (1.0, 1e6), 3, 1),
-    "fast": Size(
-        ((1000, 1), (4000, 1)),
-        40_000,
-        100,
-        99,
-        3,
-        200,
-        (1.0, 1e4, 1e6),
-        6,
-        2,
-    ),
-    "paper": Size(
-        ((1000, 2), (3000, 2), (10_000, 1), (30_000, 1), (100_000, 1), (300_000, 1)),
-        12_000_000,
-        300,
-        99,
-        20,
-        500,
-        (1.0, 1e2, 1e4, 1e6),
-        200,
-        20,
-    ),
+    "smoke": {
+        "budgets": ((200, 1),),
+        "n_seen": 400,
+        "n_checked": 20,
+        "n_samples": 19,
+        "noise_factors": (1.0, 1e6),
+        "n_exact": 2,
+        "n_exact_samples": 100,
+        "most_exact_samples": 600,
+    },
+    "fast": {
+        "budgets": ((1000, 1), (4000, 1)),
+        "n_seen": 40_000,
+        "n_checked": 100,
+        "n_samples": 99,
+        "noise_factors": (1.0, 1e4, 1e6),
+        "n_exact": 3,
+        "n_exact_samples": 200,
+        "most_exact_samples": 1200,
+    },
+    "paper": {
+        "budgets": (
+            (1000, 2),
+            (3000, 2),
+            (10_000, 1),
+            (30_000, 1),
+            (100_000, 1),
+            (300_000, 1),
+        ),
+        "n_seen": 12_000_000,
+    },
 }
 
 
-def cell(
-    convention,
-    n_simulations,
-    seen,
-    seed,
-    n_test,
-    n_checked,
-    n_samples,
-    n_exact,
-    n_draws,
-    noise_factors,
-    keep,
-):
-    """Train an `Amortised` posterior and let it answer test simulations at each noise factor.
+def run(config):
+    """Train an `AmortisedPosterior` and let it answer test simulations at each noise factor.
 
-    convention : name of a `Convention`; n_simulations, seen, n_checked... : see `Size`
-    n_test : size of the test set, of which the first n_checked and n_exact are used
-    keep : whether the weights are wanted, and what needs them: the exact posteriors
-
-    Returns a `Result`: the tables "history", "scores" (see `scoring.score`, of the posterior means,
-    with a column noise_factor) and, on demand, "exact" (see `_compare`); arrays, the first axis
-    being the noise factors: means (k, n_checked, 13) of `QUANTITY_NAMES`; ranks, alike, of the
-    truth among the samples; highest_density, tarp and efficiency (k, n_checked), the effective part
-    of the samples when the likelihood weighs them; on demand exact and refined (k, n_exact, 13),
-    the means of `Amortised.exact` and `Amortised.refine`, and the weights, as "weights/name"; the
-    value "config".
+    Returns a `Result`. Tables: "history" of the training; "scores" (see `scoring.score`, of the
+    posterior means, with a column noise_factor); "exact", which has rows only where the weights are
+    kept (see `_compare`). Arrays, float32, whose first axis is the noise factors: means (k,
+    n_checked, 13) of `QUANTITY_NAMES`; ranks, alike, of the truth among the samples;
+    highest_density, tarp and relative_ess (k, n_checked), the last being the relative effective
+    sample size when the likelihood weighs the samples; and where the weights are kept exact and
+    refined (k, n_exact, 13), the means of `AmortisedPosterior.exact` and
+    `AmortisedPosterior.refine`. Values: n_scores, that the network sees of a response, and
+    n_diverged, simulations that were left out of the training.
     """
-    test = test_set(convention, n_test, "standard")
-    reference = Reference(Likelihood.of(test, 1.0))
-    epochs = max(2, min(PASSES, round(seen / n_simulations)))
-    model = amortised.train(reference, n_simulations, seed=seed, epochs=epochs)
-    truth = quantities(test.theta[:n_checked])
-    points = reference.points(test.theta[:n_checked])
-    rng = np.random.default_rng(seed)
-    apart = rng.standard_normal(points.shape)
-    scores, compared, arrays = [], [], []
-    for noise_factor in noise_factors:
-        observed = observations(test, noise_factor, seed=TEST)[:n_checked].astype(float)
-        means = model.mean(observed, noise_factor, seed=seed)
-        score = scoring.score(truth, means, QUANTITY_NAMES, scale=Prior().quantity_std)
+    sampler = _sampler(config)
+    model = amortised.train(
+        sampler, config.n_simulations, seed=config.seed, settings=config.network
+    )
+    model.answers = config.answers
+    weights, about = model.state()
+    result = _checked(config, model)
+    result.tables["history"] = model.history
+    result.tables["exact"] = pd.DataFrame(columns=list(EXPERIMENT.tables["exact"]))
+    if config.keep:
+        result.tables["exact"], arrays = _beside_exact(config, model)
+        result.arrays.update(arrays)
+    values = {name: about[name] for name in EXPERIMENT.values}
+    kept = {"weights": weights, "about": about} if config.keep else {}
+    return Result(result.tables, result.arrays, values, **kept)
+
+
+def rescore(config, weights, about):
+    """The scores and arrays that stored weights give again, without the exact posteriors."""
+    return _checked(config, _model(config, weights, about))
+
+
+def reload(trained):
+    """The trained `AmortisedPosterior` of a run that kept its weights.
+
+    trained : a `runs.Found` of this one run
+    """
+    return _model(trained.config(trained.names[0]), *trained.weights())
+
+
+def _sampler(config):
+    test = test_set(config.convention, config.n_test, "standard")
+    return ExactSampler(Likelihood.of(test, 1.0), settings=config.sampler)
+
+
+def _model(config, weights, about):
+    model = amortised.AmortisedPosterior.from_state(weights, about, _sampler(config))
+    model.answers = config.answers
+    return model
+
+
+def _checked(config, model):
+    """The table of scores and the arrays of a trained model's answers: a `Result`, see `run`."""
+    test = test_set(config.convention, config.n_test, "standard")
+    theta, sampler = test.theta[: config.n_checked], model.sampler
+    truth, points = quantities(theta), sampler.points(theta)
+    rng = np.random.default_rng(config.seed)
+    reference_points = rng.standard_normal(points.shape)
+    scores, arrays = [], []
+    for noise_factor in config.noise_factors:
+        observed = _observed(config, noise_factor, config.n_checked)
+        means = model.mean(observed, noise_factor, seed=config.seed)
+        score = scoring.score(
+            truth,
+            means,
+            QUANTITY_NAMES,
+            scale=Prior().quantity_std,
+            n_bootstrap=config.n_bootstrap,
+        )
         scores.append(score.assign(noise_factor=noise_factor))
-        drawn, log_q = model.draw(observed, noise_factor, n_samples, seed=seed)
+        drawn, log_q = model.draw(observed, noise_factor, config.n_samples, seed=config.seed)
         at_truth = model.log_prob(points[:, np.newaxis], observed, noise_factor)
         theta = model.parameters(drawn.reshape(-1, points.shape[1]), rng)
         samples = quantities(theta).reshape(*drawn.shape[:2], -1)
         log_p = [
-            reference.at(noise_factor).log_density(*pair)
+            sampler.at(noise_factor).log_density(*pair)
             for pair in zip(drawn, observed, strict=True)
         ]
-        found = {
-            "means": means,
-            "ranks": ranks(samples, truth),
-            "highest_density": level(log_q > at_truth),
-            "tarp": tarp_levels(drawn, points, apart),
-            "efficiency": [
-                1.0 / (n_samples * np.sum(amortised.weigh(*pair) ** 2))
-                for pair in zip(log_p, log_q, strict=True)
-            ],
-        }
-        if keep:
-            rows = [
-                _compare(model, row, noise_factor, n_draws, seed + number)
-                for number, row in enumerate(observed[:n_exact])
-            ]
-            compared += [
-                {"noise_factor": noise_factor, "number": number, **entry}
-                for number, (entry, _, _) in enumerate(rows)
-            ]
-            found |= {"exact": [row[1] for row in rows], "refined": [row[2] for row in rows]}
-        arrays.append(found)
+        arrays.append(
+            {
+                "means": means,
+                "ranks": ranks(samples, truth),
+                "highest_density": level(log_q > at_truth),
+                "tarp": tarp_levels(drawn, points, reference_points),
+                "relative_ess": [
+                    effective_sample_size(normalised(p - q)) / config.n_samples
+                    for p, q in zip(log_p, log_q, strict=True)
+                ],
+            }
+        )
     stacked = {name: np.array([found[name] for found in arrays], np.float32) for name in arrays[0]}
-    tables = {"history": model.history, "scores": pd.concat(scores, ignore_index=True).round(6)}
-    weights, config = model.state()
-    if keep:
-        tables["exact"] = pd.DataFrame(compared)
-        stacked |= {f"weights/{name}": array for name, array in weights.items()}
-    return Result(tables, stacked, {"config": config})
+    return Result({"scores": pd.concat(scores, ignore_index=True).round(6)}, stacked)
 
 
-def _compare(model, observed, noise_factor, n_draws, seed):
-    """An `Amortised` posterior beside the exact one, given one observation (n_times,).
+def _beside_exact(config, model):
+    """The table "exact" and the arrays of the exact posteriors of the first test simulations."""
+    rows, arrays = [], {"exact": [], "refined": []}
+    for noise_factor in config.noise_factors:
+        found = [
+            _compare(config, model, (number, row), noise_factor)
+            for number, row in enumerate(_observed(config, noise_factor, config.n_exact))
+        ]
+        rows += [row for row, _, _ in found]
+        arrays["exact"].append([exact for _, exact, _ in found])
+        arrays["refined"].append([refined for _, _, refined in found])
+    return pd.DataFrame(rows), {name: np.array(a, np.float32) for name, a in arrays.items()}
+
+
+def _observed(config, noise_factor, n):
+    """The first n test responses (n, n_times), mV, at a noise factor."""
+    test = test_set(config.convention, config.n_test, "standard")
+    return test.observe(noise_factor, seed=TEST)[:n].astype(float)
+
+
+def _compare(config, model, observation, noise_factor):
+    """A network's posterior beside the exact one, given one observation: number and (n_times,) mV.
 
     Returns a dict and the means (13,) of the exact and of the corrected posterior. The dict:
-    accepted, ess, rhat and n_simulations of the exact one; efficiency of the correction; c2st and
-    c2st_refined, the accuracy of a classifier that tells draws of the network's posterior, and of
-    the corrected one, from exact draws (0.5: it cannot). It is NaN where there are no exact draws,
-    or fewer effective ones of the corrected posterior than `ENOUGH`.
+    noise_factor and number; accepted, ess, rhat and n_simulations of the exact one; relative_ess of
+    the correction; c2st and c2st_refined, the accuracy of a classifier that tells samples of the
+    network's posterior, and of the corrected one, from exact samples (0.5: it cannot). It is NaN
+    where there are no exact samples, or where the effective sample size of the corrected posterior
+    is less than is asked of an exact one.
     """
-    exact = model.exact(observed, noise_factor, n_draws, seed=seed, most=MORE * n_draws)
-    refined = model.refine(observed, noise_factor, N_WEIGHED, seed=seed)
+    (number, observed), n = observation, config.n_exact_samples
+    seed, most = config.seed + number, config.most_exact_samples
+    exact = model.exact(observed, noise_factor, n, seed=seed, most=most)
+    refined = model.refine(observed, noise_factor, config.n_weighed, seed=seed)
     rng = np.random.default_rng(seed)
-    entry = {
+    row = {
+        "noise_factor": noise_factor,
+        "number": number,
         "accepted": exact.accepted,
-        "ess": round(exact.ess, 1),
+        "ess": round(exact.effective_sample_size, 1),
         "rhat": round(exact.rhat, 5),
         "n_simulations": exact.n_simulations,
-        "efficiency": round(refined.efficiency, 6),
+        "relative_ess": round(refined.relative_effective_sample_size, 6),
         "c2st": math.nan,
         "c2st_refined": math.nan,
     }
     if exact.accepted:
-        target = model.reference.points(exact.sample(n_draws, rng))
-        (drawn,), _ = model.draw(observed[np.newaxis], noise_factor, n_draws, seed=seed + 1)
-        entry["c2st"] = _told_apart(target, drawn)
-        if refined.efficiency * N_WEIGHED >= ENOUGH:
-            chosen = rng.choice(len(refined.theta), n_draws, p=refined.weights)
-            drawn = model.reference.points(refined.theta[chosen])
-            entry["c2st_refined"] = _told_apart(target, drawn)
-    return entry, exact.mean, refined.mean
+        target = model.sampler.points(exact.resample(n, rng))
+        (drawn,), _ = model.draw(observed[np.newaxis], noise_factor, n, seed=seed + 1)
+        row["c2st"] = told_apart(target, drawn)
+        if refined.effective_sample_size >= config.sampler.min_effective:
+            drawn = model.sampler.points(refined.resample(n, rng))
+            row["c2st_refined"] = told_apart(target, drawn)
+    return row, exact.mean, refined.mean
 
 
-def _told_apart(one, other):
-    """Classifier two-sample test of draws (n, 8) and as many others: accuracy, about 0.5 to 1."""
-    pair = (torch.from_numpy(draws).float() for draws in (one, other))
+def told_apart(one, other):
+    """Classifier two-sample test of samples (n, 8) and as many others: accuracy, about 0.5 to 1."""
+    pair = (torch.from_numpy(samples).float() for samples in (one, other))
     return round(float(c2st(*pair, classifier="mlp")), 4)
 
 
-def answers(convention, noise_factor, n_simulations, seed, n_answered, n_draws, n_told, *, trained):
-    """Answers that the likelihood has corrected (`Amortised.answer`) to the first test simulations.
-
-    convention : name of a `Convention`; noise_factor, n_answered and n_told : of `Size`
-    n_simulations, seed : of the training that drew first; n_draws : of each answer
-    trained : from `trainings`, the training itself
-
-    Returns a `Result`: the table "answers", a row each: number, efficiency (0: the network's own
-    draws), seconds, and c2st of the first n_told, the accuracy of a classifier that is to tell its
-    draws from exact ones that started from the prior (NaN where there are none); and the array
-    means, (n_answered, 13), of `QUANTITY_NAMES`.
-    """
-    config, result = trained[convention]
-    model = reload(config, result)
-    test = test_set(convention, config["n_test"], "standard")
-    observed = observations(test, noise_factor, seed=TEST)[:n_answered].astype(float)
-    model.answer(observed[0], noise_factor, n_draws, seed=seed)  # compiles what is not yet
-    rows, means = [], []
-    for number, row in enumerate(observed):
-        start = time.perf_counter()
-        found = model.answer(row, noise_factor, n_draws, seed=seed + number)
-        seconds = time.perf_counter() - start
-        told = math.nan
-        if number < n_told:
-            rng = np.random.default_rng([seed, number])
-            drawn = found.theta[rng.choice(len(found.theta), n_draws, p=found.weights)]
-            exact = model.reference.at(noise_factor).posterior(row, ENOUGH_TO_TELL, rng)
-            if exact.ess >= ENOUGH:
-                pair = exact.sample(n_draws, rng), drawn
-                told = _told_apart(*map(model.reference.points, pair))
-        rows.append(
-            {
-                "number": number,
-                "efficiency": round(found.efficiency, 4),
-                "seconds": round(seconds, 3),
-                "c2st": told,
-            }
-        )
-        means.append(found.mean)
-    return Result({"answers": pd.DataFrame(rows)}, {"means": np.array(means, np.float32)})
-
-
-def answers_grid(tier, seed):
-    """The configurations of `answers` at a tier; ValueError for an unknown one."""
-    check_tier(tier)
-    size = SIZES[tier]
-    return [
-        {
-            "convention": convention,
-            "noise_factor": noise_factor,
-            "n_simulations": size.budgets[-1][0],
-            "seed": seed,
-            "n_answered": size.n_answered,
-            "n_draws": N_ANSWER,
-            "n_told": size.n_told,
-        }
-        for noise_factor in size.noise_factors
-        for convention in comparison.CONVENTIONS
-    ]
-
-
-def trainings(store, tier, seed):
-    """What `answers` is given: by convention the configuration and result with kept weights."""
-    configs = [config for config in grid(tier, seed) if config["keep"]]
-    results = store.get_many(NAME, cell, configs)
-    pairs = zip(configs, results, strict=True)
-    return {"trained": {pair[0]["convention"]: pair for pair in pairs}}
-
-
 def grid(tier, seed):
-    """The configurations of `cell` at a tier; ValueError for an unknown one."""
+    """The configurations of a tier, those of the first seed first."""
     check_tier(tier)
-    size = SIZES[tier]
-    apart = "budgets", "n_answered", "n_told"
-    shared = {name: value for name, value in vars(size).items() if name not in apart}
-    shared["noise_factors"] = list(size.noise_factors)
+    sizes = dict(SIZES[tier])
+    budgets, n_seen = sizes.pop("budgets"), sizes.pop("n_seen")
     configs = [
-        {
-            "convention": convention,
-            "n_simulations": budget,
-            "seed": seed + repeat,
-            "n_test": comparison.SIZES[tier].n_test,
-            "keep": repeat == 0 and budget == size.budgets[-1][0],
-            **shared,
-        }
-        for budget, n_seeds in size.budgets
+        Config(
+            convention,
+            n_simulations,
+            seed + repeat,
+            keep=repeat == 0 and n_simulations == budgets[-1][0],
+            n_test=N_TEST[tier],
+            network=NetworkSettings(epochs=max(2, min(MOST_PASSES, round(n_seen / n_simulations)))),
+            **sizes,
+        )
+        for n_simulations, n_seeds in budgets
         for repeat in range(n_seeds)
-        for convention in comparison.CONVENTIONS
+        for convention in CONVENTIONS
     ]
-    return sorted(configs, key=lambda config: config["seed"])
+    return sorted(configs, key=lambda config: config.seed)
 
 
-def reload(config, result):
-    """The trained `Amortised` posterior of a cell that kept its weights.
-
-    config : the arguments of `cell`; result : what it returned. Raises ValueError without weights.
-    """
-    test = test_set(config["convention"], config["n_test"], "standard")
-    reference = Reference(Likelihood.of(test, 1.0))
-    weights = weights_of(result)
-    return amortised.Amortised.from_state(weights, result.values["config"], reference)
+def kept(tier, seed):
+    """The configurations of a tier whose weights are kept: a dict of each by its convention."""
+    return {config.convention: config for config in grid(tier, seed) if config.keep}
 
 
-def scores(configs, found):
-    """The scores of all cells: a DataFrame as `cell` has it, with what the cells differ in.
+EXPERIMENT = Experiment(
+    "amortised_posteriors",
+    Config,
+    run,
+    grid,
+    tables={
+        "history": {"epoch": int, "train_loss": float, "validation_loss": float},
+        "scores": SCORES | {"noise_factor": float},
+        "exact": {
+            "noise_factor": float,
+            "number": int,
+            "accepted": bool,
+            "ess": float,
+            "rhat": float,
+            "n_simulations": int,
+            "relative_ess": float,
+            "c2st": float,
+            "c2st_refined": float,
+        },
+    },
+    values={"n_scores": int, "n_diverged": int},
+    level="retrained",
+    rescore=rescore,
+)
 
-    Further columns: convention, n_simulations, seed.
-    """
-    columns = ("convention", "n_simulations", "seed")
-    pairs = zip(configs, found, strict=True)
-    frames = [
-        result.tables["scores"].assign(**{name: config[name] for name in columns})
-        for config, result in pairs
-    ]
-    return pd.concat(frames, ignore_index=True)
 
+def optima(found):
+    """The `Optimum` for each convention and noise factor that runs with kept weights know: a dict.
 
-def exact_posteriors(configs, found):
-    """What the cells that kept their weights know of exact posteriors, as from `exact_posteriors.gather`.
-
-    A dict (convention, noise_factor) -> (DataFrame with number and accepted, dict of arrays truth
-    and mean (n_exact, 13)).
+    found : a `runs.Found`. There are few observations; `exact_posteriors.optima` has more.
     """
     known = {}
-    for config, result in zip(configs, found, strict=True):
-        if config["keep"]:
-            test = test_set(config["convention"], config["n_test"], "standard")
-            truth = quantities(test.theta[: config["n_exact"]])
-            tables = result.tables["exact"].groupby("noise_factor")
-            for row, noise_factor in enumerate(config["noise_factors"]):
-                table = tables.get_group(noise_factor).reset_index(drop=True)
-                arrays = {"truth": truth, "mean": result.arrays["exact"][row].astype(float)}
-                known[config["convention"], noise_factor] = table, arrays
+    for config in map(found.config, found.runs.run[found.runs.keep]):
+        test = test_set(config.convention, config.n_test, "standard")
+        truth = quantities(test.theta[: config.n_exact])
+        here = found.where(convention=config.convention, keep=True)
+        table, means = here.table("exact"), here.arrays()["exact"].astype(float)
+        for noise_factor, mean in zip(config.noise_factors, means, strict=True):
+            rows = table[(table.noise_factor == noise_factor) & table.accepted]
+            numbers = rows.number.to_numpy()
+            known[config.convention, noise_factor] = Optimum(numbers, truth[numbers], mean[numbers])
     return known
 
 
-def fractions(configs, found, gathered):
-    """Correlations of the posterior means as a part of the ceiling's, on the same observations.
+def fractions(found, optima):
+    """What fraction of the optimal correlation the posterior means reach, run by run.
 
-    gathered : exact posteriors, as from `exact_posteriors` or `exact_posteriors.gather`; those that are
-        accepted and that the cells have checked count
-    Returns a DataFrame with the columns of `scoring.fraction_of_optimal`, convention, noise_factor,
-    n_simulations and seed, for `IDENTIFIABLE_NAMES`; see `telling`.
+    found : a `runs.Found`; optima : as from `optima` or `exact_posteriors.optima`
+    Returns a DataFrame as from `exact_posteriors.fractions_of_optimal`, with columns convention,
+    noise_factor, n_simulations and seed.
     """
-    pairs = [
-        (config | {"noise_factor": noise_factor}, means[: config["n_checked"]])
-        for config, result in zip(configs, found, strict=True)
-        for noise_factor, means in zip(config["noise_factors"], result.arrays["means"], strict=True)
-    ]
-    return _fractions(pairs, gathered)
+    estimates = []
+    for name, config in zip(found.names, map(found.config, found.names), strict=True):
+        for noise_factor, means in zip(
+            config.noise_factors, found.arrays(name)["means"], strict=True
+        ):
+            labels = {
+                "convention": config.convention,
+                "noise_factor": noise_factor,
+                "n_simulations": config.n_simulations,
+                "seed": config.seed,
+            }
+            estimates.append((labels, means))
+    return fractions_of_optimal(estimates, optima)
 
 
-def answered(configs, found, gathered):
-    """The same of the answers that the likelihood has corrected: cells of `answers`."""
-    means = [result.arrays["means"] for result in found]
-    return _fractions(zip(configs, means, strict=True), gathered)
+def telling(fractions):
+    """Rows of `fractions` for single quantities whose optimal correlation is large enough."""
+    single = fractions.parameter != ALL_EIGHT
+    return fractions[single & (fractions.optimal >= LEAST_OPTIMAL)]
 
 
-def _fractions(pairs, gathered):
-    """`fractions` of pairs: configuration with one noise factor, means (n, 13) of its answers."""
-    labels = ["convention", "noise_factor", "n_simulations", "seed"]
-    frames = [pd.DataFrame(columns=["parameter", "optimal", "value", "low", "high", "n", *labels])]
-    for config, means in pairs:
-        key = config["convention"], config["noise_factor"]
-        if key not in gathered:
-            continue
-        table, arrays = gathered[key]
-        kept = (table.accepted & (table.number < len(means))).to_numpy()
-        if kept.sum() < FEWEST:
-            continue
-        truth, optimum, numbers = arrays["truth"][kept], arrays["mean"][kept], table.number[kept]
-        frame = scoring.fraction_of_optimal(truth, means[numbers], optimum, names=QUANTITY_NAMES)
-        frame = frame[frame.parameter.isin(IDENTIFIABLE_NAMES)]
-        frames.append(frame.assign(**{label: config[label] for label in labels}))
-    return pd.concat(frames[1:] or frames, ignore_index=True)
-
-
-def telling(parts):
-    """Rows of `fractions` whose ceiling is at least `TELLING`."""
-    return parts[parts.optimal >= TELLING]
-
-
-def needed(parts, target=TARGET):
+def needed(fractions, target=TARGET_FRACTION):
     """How many simulations a training needs: a Series by convention and noise factor.
 
-    parts : as from `fractions` and `telling`
-    target : of the mean part over the quantities and seeds, which the smallest budget counted here
-        reaches, and all larger ones; NaN where none does
+    fractions : rows of `ALL_EIGHT`, with a column n_simulations
+    target : of the mean fraction over the seeds, which the smallest budget counted here reaches,
+        and all larger ones; NaN where none does
     """
-    mean = parts.groupby(["convention", "noise_factor", "n_simulations"]).value.mean()
+    rows = fractions[fractions.parameter == ALL_EIGHT]
+    mean = rows.groupby(["convention", "noise_factor", "n_simulations"]).value.mean()
 
     def smallest(values):  # of one convention and noise factor, budgets rising
         enough = (values >= target).iloc[::-1].cummin()
@@ -403,20 +383,3 @@ def needed(parts, target=TARGET):
         return min(budgets, default=math.nan)
 
     return mean.groupby(["convention", "noise_factor"]).apply(smallest)
-
-
-def leaves(frame):
-    """Whether observed coverage leaves its band: frame as from `calibration.coverage`.
-
-    The ends, 0 and 1, where nothing can be wrong, do not count.
-    """
-    inner = frame[(frame.nominal > 0) & (frame.nominal < 1)]
-    return bool(((inner.observed < inner.low) | (inner.observed > inner.high)).any())
-
-
-if __name__ == "__main__":
-    # So that results are made by experiments.amortised_posteriors, not by __main__.
-    pass
-
-    command_line(NAME, cell, grid, comparison.SEED)
-    command_line(ANSWERS, answers, answers_grid, comparison.SEED, given=trainings)

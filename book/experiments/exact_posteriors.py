@@ -1,108 +1,119 @@
-"""How well could anyone do? Reference posteriors of many observations, and what they allow.
+"""How well could anyone do? Exact posteriors of many observations, and what they allow.
 
-The likelihood is exact (`likelihood.Likelihood`), so the posterior can be drawn from without any
-training, by randomize-then-optimize (`rto`). Its mean is the estimate of least squared error: no
+The likelihood is exact (`likelihood.Likelihood`), so the posterior can be sampled without any
+training (`exact_posterior.ExactSampler`). Its mean is the estimate of least squared error: no
 method whatsoever correlates better with the truth, on average over the prior.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
-from experiments import comparison
-from experiments.compared_methods import TEST, VARIANTS, observations, test_set
-from experiments.results import Result, check_tier, command_line
+from experiments.compared_methods import VARIANTS, SimulationSettings, test_set
+from experiments.runs import Experiment, Result, check_tier
+from experiments.settings import CONVENTIONS, N_TEST, TEST
 from jrlib.diagnostics import scoring
-from jrlib.inference.exact_posterior import MOST, Reference
+from jrlib.inference.exact_posterior import ExactSampler, SamplerSettings
 from jrlib.inference.likelihood import Likelihood
 from jrlib.parameters import IDENTIFIABLE_NAMES, QUANTITY_NAMES, quantities
 from jrlib.priors import Prior
 
-MORE = 6  # times `n_draws`, at most
-N_RANKED = 99  # equal draws of each posterior that are kept, and among which the truth is ranked
-FEWEST = 3  # accepted observations of which a correlation can be spoken
-SIMULTANEOUS = 0.999  # pointwise level at which a whole line of ranks stays in its band in 95 %
+FEWEST_SCORED = 3  # observations of which a correlation can be spoken
+ENVELOPE_LEVEL = 0.999  # pointwise, at which a whole line of ranks stays in its envelope in 95 %
 OUTCOMES = ("accepted", "no mode found", "given up", "poor")
-NAME = "ceiling"  # of the results in the store
-BLOCK = 20  # observations in a cell
+ALL_EIGHT = "all eight"  # the row of the mean over the identifiable quantities
 
 
 @dataclass(frozen=True)
-class Size:
-    """How large the computation is.
+class Config:
+    """Exact posteriors of a block of test observations of the comparison.
 
-    n : observations, by variant of the comparison, convention and noise factor
-    n_draws : of each posterior, at first
+    convention : name of a `Convention`; noise_factor : above 0
+    first, n_observations : of the test simulations, by number
+    seed : of the random numbers, with the observation's number
+    variant : of the comparison; from it follow the simulations and the prior of these
+    n_test : number of all test simulations
+    n_samples, most_samples : of each posterior, at first and at most
+    n_kept : equally weighted samples of each that are kept, among which the truth is ranked
     """
 
-    n: dict
-    n_draws: int
+    convention: str
+    noise_factor: float
+    first: int
+    seed: int
+    variant: str = "standard"
+    n_observations: int = 20
+    n_test: int = 2000
+    n_samples: int = 1000
+    most_samples: int = 6000
+    n_kept: int = 99
+    sampler: SamplerSettings = field(default=SamplerSettings())
+    simulations: SimulationSettings = field(default=SimulationSettings(), metadata={"named": False})
 
-    @property
-    def noise_factors(self):
-        """All of the standard variant, rising."""
-        return sorted({factor for variant, _, factor in self.n if variant == "standard"})
 
-
+# How many observations there are for each variant, convention and noise factor; these are computed
+# in blocks. The numbers of samples are those of `Config`.
 SIZES = {
-    "smoke": Size(
-        {("standard", name, 1.0): 4 for name in comparison.CONVENTIONS}
+    "smoke": {
+        "n_observations": {("standard", name, 1.0): 4 for name in CONVENTIONS}
         | {("uniform", "CLASSIC", 1.0): 3},
-        1000,
-    ),
-    "fast": Size(
-        {("standard", name, 1.0): 6 for name in comparison.CONVENTIONS}
+        "n_samples": 1000,
+        "most_samples": 6000,
+    },
+    "fast": {
+        "n_observations": {("standard", name, 1.0): 6 for name in CONVENTIONS}
         | {("uniform", "CLASSIC", 1.0): 6},
-        1000,
-    ),
-    "paper": Size(
-        {
+        "n_samples": 1000,
+        "most_samples": 6000,
+    },
+    "paper": {
+        "n_observations": {
             ("standard", name, factor): 200
-            for name in comparison.CONVENTIONS
+            for name in CONVENTIONS
             for factor in (1.0, 1e2, 1e4, 1e6)
         }
-        # For the ranks of the truth, at the noise of the study.
+        # There are more at the noise of the study, for the ranks of the truth.
         | {("standard", "CLASSIC", 1.0): 300}
         | {("uniform", "CLASSIC", 1.0): 60},
-        1000,
-    ),
+        "n_samples": 1000,
+        "most_samples": 6000,
+    },
 }
 
 
-def cell(convention, noise_factor, first, n, n_draws, n_test, seed, variant="standard"):
-    """Reference posteriors of test observations first..first + n - 1, as `comparison` has them.
+def run(config):
+    """Sample the posteriors of test observations first..first + n_observations - 1.
 
-    convention : name of a `Convention`; noise_factor : above 0
-    n_draws : of each posterior, at first; n_test : size of the test set
-    seed : of the random numbers, with the observation's number
-    variant : of the comparison; its test set and the prior of that
-
-    Returns a `Result`: the table "observations", a row each: number, accepted, ess, rhat, largest
-    (weight), n_modes, deviance, n_simulations; and arrays: truth, mean and std (n, 13) of
-    `QUANTITY_NAMES`; ranks (n, 13), how many of `N_RANKED` equal draws lie below the truth; these
-    draws (n, `N_RANKED`, 9); spread and bound (n, 8), the posterior's standard deviations in the
-    coordinates of `Reference`, and those that the Fisher information at the truth, the prior's
-    included, allows a linear model (Cramer-Rao).
+    Returns a `Result`: the table "observations", a row each: number, accepted, ess (the effective
+    sample size), rhat, largest_weight, n_modes, deviance, n_simulations; and arrays, float32:
+    truth, mean and std (n, 13) of `QUANTITY_NAMES`; ranks (n, 13), how many of the kept samples lie
+    below the truth; these samples (n, n_kept, 9) of theta; spread and bound (n, 8), the posterior's
+    standard deviations in the coordinates of `ExactSampler`, and those that the Fisher information
+    at the truth, the prior's included, allows a linear model (Cramer-Rao). Where no mode was found
+    there is NaN.
     """
-    test = test_set(convention, n_test, variant)
-    observed = observations(test, noise_factor, seed=TEST)
-    prior = VARIANTS[variant].test.get("prior")
-    reference = Reference(Likelihood.of(test, noise_factor), prior)
+    test = test_set(config.convention, config.n_test, config.simulations)
+    observed = test.observe(config.noise_factor, seed=TEST)
+    sampler = ExactSampler(
+        Likelihood.of(test, config.noise_factor),
+        config.simulations.prior,
+        settings=config.sampler,
+    )
     rows, arrays = [], []
-    for number in range(first, first + n):
-        rng = np.random.default_rng([seed, number])
-        found = reference.posterior(observed[number], n_draws, rng, most=MORE * n_draws)
+    for number in range(config.first, config.first + config.n_observations):
+        rng = np.random.default_rng([config.seed, number])
+        found = sampler.posterior(observed[number], config.n_samples, rng, most=config.most_samples)
         theta = test.theta[number : number + 1]
-        truth, drawn = quantities(theta)[0], found.sample(N_RANKED, rng)
-        drawn = np.hstack([drawn, drawn[:, 4:8] * drawn[:, 8:]])  # NaN for a failure, like all else
+        truth, kept = quantities(theta)[0], found.resample(config.n_kept, rng)
+        kept = np.hstack([kept, kept[:, 4:8] * kept[:, 8:]])  # NaN for a failure, like all else
         rows.append(
             {
                 "number": number,
                 "accepted": found.accepted,
-                "ess": round(found.ess, 1),
+                "ess": round(found.effective_sample_size, 1),
                 "rhat": round(found.rhat, 5),
-                "largest": round(float(found.weights.max(initial=0.0)), 5),
+                "largest_weight": round(float(found.weights.max(initial=0.0)), 5),
                 "n_modes": found.n_modes,
                 "deviance": round(found.deviance, 3),
                 "n_simulations": found.n_simulations,
@@ -113,77 +124,89 @@ def cell(convention, noise_factor, first, n, n_draws, n_test, seed, variant="sta
                 "truth": truth,
                 "mean": found.mean,
                 "std": found.std,
-                "ranks": np.sum(drawn < truth, axis=0) if len(found.theta) else found.mean,
-                "draws": drawn[:, :9],
-                "spread": reference.spread(found),
-                "bound": reference.bound(theta),
+                "ranks": np.sum(kept < truth, axis=0) if len(found.samples) else found.mean,
+                "samples": kept[:, :9],
+                "spread": sampler.spread(found),
+                "bound": sampler.bound(theta),
             }
         )
     stacked = {name: np.array([row[name] for row in arrays], np.float32) for name in arrays[0]}
     return Result({"observations": pd.DataFrame(rows)}, stacked)
 
 
-def grid(tier, seed, variant="standard"):
-    """The configurations of `cell` at a tier, for one variant; ValueError for an unknown tier."""
+def grid(tier, seed):
+    """The configurations of a tier, those of the standard variant first."""
     check_tier(tier)
-    size = SIZES[tier]
-    which = {} if variant == "standard" else {"variant": variant}
+    sizes = dict(SIZES[tier])
+    block = Config.n_observations
     return [
-        {
-            "convention": convention,
-            "noise_factor": noise_factor,
-            "first": first,
-            "n": min(BLOCK, n - first),
-            "n_draws": size.n_draws,
-            "n_test": comparison.SIZES[tier].n_test,
-            "seed": seed,
-            **which,
-        }
-        for (found, convention, noise_factor), n in size.n.items()
-        if found == variant
-        for first in range(0, n, BLOCK)
+        Config(
+            convention,
+            noise_factor,
+            first,
+            seed,
+            variant=variant,
+            n_observations=min(block, n - first),
+            n_test=N_TEST[tier],
+            simulations=VARIANTS[variant].test,
+            **sizes,
+        )
+        for (variant, convention, noise_factor), n in sizes.pop("n_observations").items()
+        for first in range(0, n, block)
     ]
 
 
-def gather(configs, cells):
-    """Cells put together: a dict (convention, noise_factor) -> (observations, arrays), see `cell`.
+EXPERIMENT = Experiment(
+    "exact_posteriors",
+    Config,
+    run,
+    grid,
+    tables={
+        "observations": {
+            "number": int,
+            "accepted": bool,
+            "ess": float,
+            "rhat": float,
+            "largest_weight": float,
+            "n_modes": int,
+            "deviance": float,
+            "n_simulations": int,
+        }
+    },
+)
 
-    Where an observation is not accepted, its arrays are there all the same: the caller decides.
+
+def by_setting(found):
+    """The runs of each convention and noise factor: a dict of these pairs -> `runs.Found`.
+
+    found : of runs of one variant. Where an observation is not accepted, its arrays are there all
+    the same: the caller decides.
     """
-    together = {}
-    for config, found in zip(configs, cells, strict=True):
-        key = config["convention"], config["noise_factor"]
-        together.setdefault(key, []).append(found)
+    settings = found.runs[["convention", "noise_factor"]].drop_duplicates()
     return {
-        key: (
-            pd.concat([part.tables["observations"] for part in parts], ignore_index=True),
-            {
-                name: np.concatenate([part.arrays[name] for part in parts])
-                for name in parts[0].arrays
-            },
-        )
-        for key, parts in together.items()
+        (convention, noise_factor): found.where(convention=convention, noise_factor=noise_factor)
+        for convention, noise_factor in settings.itertuples(index=False)
     }
 
 
-def scores(gathered, prior=None):
+def scores(found, prior=None, *, n_bootstrap=1000):
     """What the posterior means of accepted observations score: see `scoring.score`.
 
-    gathered : as from `gather`; prior : the `Prior` that they are under
+    found : a `runs.Found` of one variant; prior : the `Prior` of that variant
     Returns a DataFrame with the columns of `scoring.score`, convention and noise_factor, and a
     further metric, "contraction": 1 - mean posterior variance over prior variance, with an interval
-    over the observations from the same resampling. Where fewer than `FEWEST` observations are
-    accepted there is nothing to score, and no rows; ValueError where there are none at all.
+    over the observations from the same resampling. Where fewer than `FEWEST_SCORED` observations
+    are accepted there is nothing to score, and no rows; ValueError where that is so everywhere.
     """
     scale, frames = (Prior() if prior is None else prior).quantity_std, []
-    for (convention, noise_factor), (table, arrays) in gathered.items():
-        kept = table.accepted.to_numpy()
-        if kept.sum() < FEWEST:
+    for (convention, noise_factor), runs in by_setting(found).items():
+        kept = runs.table("observations").accepted.to_numpy()
+        if kept.sum() < FEWEST_SCORED:
             continue
-        truth, mean = arrays["truth"][kept], arrays["mean"][kept]
-        frame = scoring.score(truth, mean, QUANTITY_NAMES, scale=scale)
-        variance = (arrays["std"][kept] / scale) ** 2
-        rows = np.random.default_rng(0).integers(len(variance), size=(1000, len(variance)))
+        truth, mean = runs.stack("truth")[kept], runs.stack("mean")[kept]
+        frame = scoring.score(truth, mean, QUANTITY_NAMES, scale=scale, n_bootstrap=n_bootstrap)
+        variance = (runs.stack("std")[kept] / scale) ** 2
+        rows = np.random.default_rng(0).integers(len(variance), size=(n_bootstrap, len(variance)))
         low, high = np.quantile(1.0 - variance[rows].mean(axis=1), [0.025, 0.975], axis=0)
         contraction = {
             "parameter": QUANTITY_NAMES,
@@ -196,41 +219,43 @@ def scores(gathered, prior=None):
         frame = pd.concat([frame, pd.DataFrame(contraction)], ignore_index=True)
         frames.append(frame.assign(convention=convention, noise_factor=noise_factor))
     if not frames:
-        raise ValueError(f"gathered: fewer than {FEWEST} observations are accepted everywhere")
+        raise ValueError(f"found: fewer than {FEWEST_SCORED} observations are accepted everywhere")
     return pd.concat(frames, ignore_index=True)
 
 
 def outcome(table):
-    """How the draws of each observation went: a Series of `OUTCOMES`.
+    """How the sampling of each observation went: a Series of `OUTCOMES`.
 
-    table : "observations" of `cell`. "no mode found": no descent has explained the data, or none of
-    the draws has any weight; "given up": they would take more than `MOST` simulations; "poor": they
-    are there, but fail `ReferencePosterior.accepted`.
+    table : "observations" of a `runs.Found`. "no mode found": no descent has explained the data, or
+    none of the samples has any weight; "given up": they would take more simulations than allowed;
+    "poor": they are there, but fail `ExactPosterior.accepted`.
     """
     nothing = table.n_modes == 0
-    cases = [table.accepted, nothing & (table.n_simulations > MOST), nothing]
+    too_many = table.n_simulations > table["sampler.max_simulations"]
+    cases = [table.accepted, nothing & too_many, nothing]
     went = np.select(cases, ["accepted", "given up", "no mode found"], "poor")
     return pd.Series(went, table.index)
 
 
-def summary(gathered):
-    """How the draws went: a DataFrame, a row for each convention and noise factor of `gather`.
+def summary(table):
+    """How the sampling went: a DataFrame, a row for each convention and noise factor.
 
+    table : "observations" of a `runs.Found` of one variant
     Columns: convention, noise factor, observations, how many had each of the `OUTCOMES`, and
-    medians over the accepted of effective draws, simulations (for an effective draw), R-hat and
-    deviance (about the number of samples where the model explains the data).
+    medians over the accepted of effective sample size, simulations (for an effective sample), R-hat
+    and deviance (about the number of points in time where the model explains the data).
     """
     rows = []
-    for (convention, noise_factor), (table, _) in gathered.items():
-        kept, went = table[table.accepted], outcome(table)
-        counts = [int((went == name).sum()) for name in OUTCOMES]
+    settings = table.groupby(["convention", "noise_factor"], sort=False)
+    for (convention, noise_factor), part in settings:
+        kept, went = part[part.accepted], outcome(part)
         rows.append(
             {
                 "convention": convention,
                 "noise factor": noise_factor,
-                "observations": len(table),
-                **dict(zip(OUTCOMES, counts, strict=True)),
-                "effective draws": kept.ess.median(),
+                "observations": len(part),
+                **{name: int((went == name).sum()) for name in OUTCOMES},
+                "effective samples": kept.ess.median(),
                 "simulations": (kept.n_simulations / kept.ess).median(),
                 "R-hat": kept.rhat.median(),
                 "deviance": kept.deviance.median(),
@@ -239,30 +264,76 @@ def summary(gathered):
     return pd.DataFrame(rows)
 
 
-def fractions(reached, ceilings):
-    """Mean correlation of each method over `IDENTIFIABLE_NAMES`, over that of the ceiling.
+@dataclass(frozen=True)
+class Optimum:
+    """Optimal estimates of some test observations, those whose exact posterior was accepted.
 
-    reached : rows of `comparison.scores`, ceilings : of `scores`, both of the metric "pearson"
-    Returns a DataFrame: convention, noise_factor, method, n_simulations, value, and low and high
-    from the opposite ends of both intervals, averaged likewise: wider than the interval of the
-    ratio. A mean predictor, which has no correlation, is left out.
+    numbers : (n,) of the observations; truth, mean : (n, 13) of `QUANTITY_NAMES`
     """
-    by = ["convention", "noise_factor", "parameter"]
-    both = reached.dropna(subset="value").merge(ceilings, on=by, suffixes=("", "_ceiling"))
-    both = both[both.parameter.isin(IDENTIFIABLE_NAMES)]
-    names = ["value", "low", "high", "value_ceiling", "low_ceiling", "high_ceiling"]
-    keys = ["convention", "noise_factor", "method", "n_simulations"]
-    mean = both.groupby(keys, sort=False)[names].mean()
-    mean["value"] /= mean.value_ceiling
-    mean["low"] /= mean.high_ceiling
-    mean["high"] /= mean.low_ceiling
-    return mean[["value", "low", "high"]].reset_index()
+
+    numbers: np.ndarray
+    truth: np.ndarray
+    mean: np.ndarray
 
 
-if __name__ == "__main__":
-    pass  # so that results are made by experiments.exact_posteriors, not by __main__
+def optima(found):
+    """The `Optimum` for each convention and noise factor of runs of one variant: a dict."""
+    known = {}
+    for setting, runs in by_setting(found).items():
+        table = runs.table("observations")
+        kept = table.accepted.to_numpy()
+        numbers = table.number.to_numpy()[kept]
+        known[setting] = Optimum(numbers, runs.stack("truth")[kept], runs.stack("mean")[kept])
+    return known
 
-    def grids(tier, seed):
-        return grid(tier, seed) + grid(tier, seed, "uniform")
 
-    command_line(NAME, cell, grids, comparison.SEED)
+def fractions_of_optimal(estimates, optima, *, n_bootstrap=1000):
+    """What fraction of the optimal correlation estimates reach: see `scoring.fraction_of_optimal`.
+
+    estimates : list of (labels, values). labels : a dict with convention, noise_factor and whatever
+        else tells these estimates from others; values : (n, 13), or (s, n, 13) for s trainings, of
+        the first n test observations
+    optima : dict of convention and noise factor -> `Optimum`; these observations count, as far as
+        they have been estimated
+
+    Returns a DataFrame with the columns of `scoring.fraction_of_optimal` and the labels: a row for
+    each of `IDENTIFIABLE_NAMES`, and one for `ALL_EIGHT`, their mean correlation over their mean
+    optimal correlation. Estimates for which there is no optimum, or fewer than `FEWEST_SCORED`
+    common observations, and such as have no correlation because they are constant have no rows.
+    """
+    columns = ["parameter", "optimal", "value", "low", "high", "n"]
+    names = [*IDENTIFIABLE_NAMES, ALL_EIGHT]
+    frames = []
+    for labels, values in estimates:
+        columns += [label for label in labels if label not in columns]
+        optimum, values = (
+            optima.get((labels["convention"], labels["noise_factor"])),
+            np.asarray(values),
+        )
+        if optimum is None:
+            continue
+        kept = optimum.numbers < values.shape[-2]
+        if kept.sum() < FEWEST_SCORED:
+            continue
+        frame = scoring.fraction_of_optimal(
+            optimum.truth[kept],
+            values[..., optimum.numbers[kept], :],
+            optimum.mean[kept],
+            names=QUANTITY_NAMES,
+            averages={ALL_EIGHT: IDENTIFIABLE_NAMES},
+            n_bootstrap=n_bootstrap,
+        )
+        frame = frame[frame.parameter.isin(names) & frame.value.notna()]
+        frames.append(frame.assign(**labels))
+    if not frames:
+        return pd.DataFrame(columns=columns)
+    return pd.concat(frames, ignore_index=True)
+
+
+def leaves_envelope(frame):
+    """Whether observed coverage leaves its envelope anywhere: frame as from `calibration.coverage`.
+
+    The ends, 0 and 1, where nothing can be wrong, do not count.
+    """
+    inner = frame[(frame.nominal > 0) & (frame.nominal < 1)]
+    return bool(((inner.observed < inner.low) | (inner.observed > inner.high)).any())

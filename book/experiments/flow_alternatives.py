@@ -1,107 +1,124 @@
 """Other ways to train a posterior for every noise level: flow matching, and ensembles.
 
-`calibration` trains one normalising flow by maximum likelihood (NPE) on more and more simulations.
-Here are the alternatives at one budget, on the same simulations in as many passes: the mean density
-of several such flows (an ensemble), and a vector field trained by flow matching (FMPE).
+`amortised_posteriors` trains one normalising flow by maximum likelihood (NPE) on more and more
+simulations. Here are the alternatives at one budget, on the same simulations in as many passes: the
+mean density of several such flows (an ensemble), and a vector field trained by flow matching
+(FMPE).
 """
+
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
-from experiments.compared_methods import TEST, observations, test_set
-from experiments.comparison import SEED
-from experiments.comparison import SIZES as STUDY_SIZES
-from experiments.results import Result, check_tier, command_line
+from experiments.compared_methods import SCORES, test_set
+from experiments.runs import Experiment, Result, check_tier
+from experiments.settings import N_TEST, TEST
 from jrlib.diagnostics import scoring
 from jrlib.diagnostics.calibration import ranks
 from jrlib.inference import amortised
-from jrlib.inference.exact_posterior import Reference
+from jrlib.inference.amortised import AnswerSettings, NetworkSettings
+from jrlib.inference.exact_posterior import ExactSampler, SamplerSettings
 from jrlib.inference.likelihood import Likelihood
 from jrlib.parameters import QUANTITY_NAMES, quantities
 from jrlib.priors import Prior
 
-NAME = "ways"  # of the results in the store
 ENSEMBLE = "ensemble"  # what stands for a seed where all networks answer together
-# Simulations and passes over them of each training; trainings by kind of flow (see
-# `amortised.train`); test simulations that are answered, and samples of each.
+
+
+@dataclass(frozen=True)
+class Config:
+    """Several networks trained alike, and test simulations that they answer.
+
+    convention : name of a `Convention`
+    seed : of the first training; the others have the next ones
+    n_trainings, n_simulations : of each, in the passes that `network` says
+    n_test : number of all test simulations, of which the first n_checked are answered
+    n_samples : of each answer; noise_factors : of the answers
+    n_bootstrap : resamples for the intervals of the scores
+    network, answers, sampler : settings of `jrlib.inference`
+    """
+
+    convention: str
+    seed: int
+    n_trainings: int = 1
+    n_simulations: int = 30_000
+    n_test: int = 2000
+    n_checked: int = 200
+    n_samples: int = 99
+    noise_factors: tuple[float, ...] = (1.0, 1e2, 1e4, 1e6)
+    n_bootstrap: int = 1000
+    network: NetworkSettings = field(default=NetworkSettings(epochs=50))
+    answers: AnswerSettings = field(default=AnswerSettings())
+    sampler: SamplerSettings = field(default=SamplerSettings())
+
+
+# trainings : how many by kind of flow, see `NetworkSettings`; epochs : of each. All others are
+# fields of `Config`.
 SIZES = {
     "smoke": {
-        "n_simulations": 200,
-        "passes": 2,
         "trainings": {"spline": 2, "matching": 1},
+        "epochs": 2,
+        "n_simulations": 200,
         "n_checked": 20,
         "n_samples": 19,
-        "noise_factors": [1e6],
+        "noise_factors": (1e6,),
     },
     "fast": {
-        "n_simulations": 2000,
-        "passes": 10,
         "trainings": {"spline": 2, "matching": 1},
+        "epochs": 10,
+        "n_simulations": 2000,
         "n_checked": 60,
         "n_samples": 49,
-        "noise_factors": [1e4, 1e6],
+        "noise_factors": (1e4, 1e6),
     },
-    "paper": {
-        "n_simulations": 30_000,
-        "passes": 50,
-        "trainings": {"spline": 3, "matching": 1},
-        "n_checked": 200,
-        "n_samples": 99,
-        "noise_factors": [1.0, 1e2, 1e4, 1e6],
-    },
+    "paper": {"trainings": {"spline": 3, "matching": 1}, "epochs": 50},
 }
 
 
-def cell(
-    convention,
-    flow,
-    n_simulations,
-    passes,
-    n_trainings,
-    n_test,
-    n_checked,
-    n_samples,
-    noise_factors,
-    seed,
-):
-    """Train several networks alike, and let each, and all together, answer test simulations.
-
-    convention : name of a `Convention`; flow : see `amortised.train`
-    n_simulations, passes : of each training; n_trainings : with seeds from `seed` on
-    n_test : size of the test set, of which the first n_checked are used; n_samples : of each
+def run(config):
+    """Train the networks, and let each, and all together, answer test simulations.
 
     Returns a `Result`: the table "scores" (`scoring.score` of the posterior means, with columns
-    noise_factor and network: the seed, or `ENSEMBLE` where there are several); and arrays, the
-    first axes being networks and noise factors: means and ranks (m, k, n_checked, 13) of
+    noise_factor and network: the seed, or `ENSEMBLE` where there are several); and arrays, float32,
+    whose first axes are networks and noise factors: means and ranks (m, k, n_checked, 13) of
     `QUANTITY_NAMES`, ranks of the truth among the samples; log_q (m, k, n_checked), the networks'
-    log density of the truth in the coordinates of `exact_posterior.Reference`.
+    log density of the truth in the coordinates of `exact_posterior.ExactSampler`.
     """
-    test = test_set(convention, n_test, "standard")
-    reference = Reference(Likelihood.of(test, 1.0))
-    options = {"epochs": passes, "flow": flow}
+    test = test_set(config.convention, config.n_test, "standard")
+    sampler = ExactSampler(Likelihood.of(test, 1.0), settings=config.sampler)
     networks = {
-        str(seed + i): amortised.train(reference, n_simulations, seed=seed + i, **options)
-        for i in range(n_trainings)
+        str(seed): amortised.train(
+            sampler, config.n_simulations, seed=seed, settings=config.network
+        )
+        for seed in range(config.seed, config.seed + config.n_trainings)
     }
     if len(networks) > 1:
         networks[ENSEMBLE] = amortised.ensemble(list(networks.values()))
-    theta = test.theta[:n_checked]
-    truth, points = quantities(theta), reference.points(theta)[:, np.newaxis]
-    rng, scores = np.random.default_rng(seed), []
+    theta = test.theta[: config.n_checked]
+    truth, points = quantities(theta), sampler.points(theta)[:, np.newaxis]
+    rng, scores = np.random.default_rng(config.seed), []
     arrays = {"means": [], "ranks": [], "log_q": []}
     for name, network in networks.items():
-        for noise_factor in noise_factors:
-            observed = observations(test, noise_factor, seed=TEST)[:n_checked].astype(float)
-            means = network.mean(observed, noise_factor, seed=seed)
-            score = scoring.score(truth, means, QUANTITY_NAMES, scale=Prior().quantity_std)
+        network.answers = config.answers
+        for noise_factor in config.noise_factors:
+            observed = test.observe(noise_factor, seed=TEST)[: config.n_checked].astype(float)
+            means = network.mean(observed, noise_factor, seed=config.seed)
+            score = scoring.score(
+                truth,
+                means,
+                QUANTITY_NAMES,
+                scale=Prior().quantity_std,
+                n_bootstrap=config.n_bootstrap,
+            )
             scores.append(score.assign(noise_factor=noise_factor, network=name))
-            drawn = network.draw_points(observed, noise_factor, n_samples, seed=seed)
+            drawn = network.draw_points(observed, noise_factor, config.n_samples, seed=config.seed)
             samples = quantities(network.parameters(drawn.reshape(-1, drawn.shape[2]), rng))
             samples = samples.reshape(*drawn.shape[:2], -1)
             arrays["means"].append(means)
             arrays["ranks"].append(ranks(samples, truth))
             arrays["log_q"].append(network.log_prob(points, observed, noise_factor)[:, 0])
-    shape = len(networks), len(noise_factors)
+    shape = len(networks), len(config.noise_factors)
     return Result(
         {"scores": pd.concat(scores, ignore_index=True).round(6)},
         {
@@ -112,17 +129,28 @@ def cell(
 
 
 def grid(tier, seed):
-    """The configurations of `cell` at a tier, CLASSIC only; ValueError for an unknown one."""
+    """The configurations of a tier, under CLASSIC only."""
     check_tier(tier)
-    size = dict(SIZES[tier])
-    shared = {"convention": "CLASSIC", "n_test": STUDY_SIZES[tier].n_test, "seed": seed}
+    sizes = dict(SIZES[tier])
+    trainings, epochs = sizes.pop("trainings"), sizes.pop("epochs")
     return [
-        {"flow": flow, "n_trainings": n_trainings, **shared, **size}
-        for flow, n_trainings in size.pop("trainings").items()
+        Config(
+            "CLASSIC",
+            seed,
+            n_trainings=n_trainings,
+            n_test=N_TEST[tier],
+            network=NetworkSettings(flow=flow, epochs=epochs),
+            **sizes,
+        )
+        for flow, n_trainings in trainings.items()
     ]
 
 
-if __name__ == "__main__":
-    pass  # so that results are made by experiments.flow_alternatives, not by __main__
-
-    command_line(NAME, cell, grid, SEED)
+EXPERIMENT = Experiment(
+    "flow_alternatives",
+    Config,
+    run,
+    grid,
+    tables={"scores": SCORES | {"noise_factor": float, "network": str}},
+    level="retrained",
+)

@@ -12,21 +12,14 @@ import torch
 
 from experiments.compared_methods import METHODS, VALIDATION, estimate, test_set, training_set
 from experiments.results import Result
-from jrlib.diagnostics import scoring, sensitivity
-from jrlib.inference import least_squares
-from jrlib.inference.likelihood import Likelihood
+from jrlib.diagnostics import scoring
 from jrlib.neural.architectures import build_regressor
 from jrlib.neural.training import TrainingSettings, fit
 from jrlib.parameters import (
-    IDENTIFIABLE_NAMES,
-    PARAMETER_NAMES,
     QUANTITY_NAMES,
-    TYPICAL,
-    identifiable,
     quantities,
 )
 from jrlib.priors import Prior
-from jrlib.sensors.datasets import make_dataset
 
 # Combinations whose likelihood is profiled, from the typical value over this factor to the typical
 # value times it.
@@ -61,62 +54,6 @@ SIZES = {
     "fast": Size(100, 1024, tuple(PROFILED), 13, 400, 500, 12, 2, READ_AT),
     "paper": Size(500, 8192, tuple(PROFILED), 21, 1000, 2000, 50, 2, READ_AT),
 }
-
-
-def local(convention, n_draws, seed):
-    """Local sensitivities and information at the typical parameters and at draws of the prior.
-
-    Returns two tables with the column draw, -1 for `TYPICAL`, otherwise from 0:
-    sensitivity : parameter, value (relative change of the response per relative change of it)
-    errors : rank, value (standard errors of the eigendirections of the Fisher information of the
-        logarithms of `IDENTIFIABLE_NAMES` at noise factor 1, 1 / sqrt(eigenvalue), from the
-        stiffest direction, rank 1, to the sloppiest). They grow with the root of the noise factor.
-    """
-    likelihood = _likelihood(convention, 1.0)
-    draws = Prior().sample(n_draws, np.random.default_rng(seed))
-    sensitivities, errors = [], []
-    for theta in [TYPICAL, *draws]:
-        sensitivities.append(sensitivity.rms(sensitivity.jacobian(theta, convention).T))
-        # Singular values rather than eigenvalues: squares would lose half of the digits.
-        derivatives = likelihood.derivatives(theta)[:, :8]
-        errors.append(1.0 / np.linalg.svd(derivatives, compute_uv=False))
-    numbers = pd.RangeIndex(-1, n_draws, name="draw")
-
-    def long(rows, names, label):
-        wide = pd.DataFrame(rows, index=numbers, columns=pd.Index(names, name=label))
-        return wide.stack().rename("value").reset_index()
-
-    return Result(
-        {
-            "sensitivity": long(sensitivities, PARAMETER_NAMES, "parameter"),
-            "errors": long(errors, range(1, 9), "rank"),
-        }
-    )
-
-
-def global_sensitivity(convention, n, seed):
-    """`sensitivity.global_sensitivity`, as the table "indices"."""
-    return Result({"indices": sensitivity.global_sensitivity(n, seed, convention)})
-
-
-def profile(convention, name, factor, n_values, noise_factor, seed):
-    """Profile likelihood of a combination for the noise-free response at the typical parameters.
-
-    The values are evenly spaced in the logarithm, from the typical one over `factor` to the typical
-    one times `factor`. With data free of noise the deviance is what noise adds nothing to: twice
-    the mean log likelihood ratio against the truth.
-
-    Returns the table "profile" of `least_squares.profile`, with every value relative to the typical
-    one. The truth is among the starting points.
-    """
-    likelihood = _likelihood(convention, noise_factor)
-    truth = identifiable(TYPICAL)[0]
-    values = truth[IDENTIFIABLE_NAMES.index(name)] * np.geomspace(1.0 / factor, factor, n_values)
-    frame = least_squares.profile(
-        likelihood, likelihood.respond(TYPICAL)[0], name, values=values, initial=truth, seed=seed
-    )
-    frame[list(IDENTIFIABLE_NAMES)] /= truth
-    return Result({"profile": frame.drop(columns="value")})
 
 
 def read_out(convention, until, noise_factor, seed, n_simulations, n_test, epochs):
@@ -180,7 +117,3 @@ def _cut(dataset, until):
         times=dataset.times[:k],
         covariance=dataset.covariance[:k, :k],
     )
-
-
-def _likelihood(convention, noise_factor):
-    return Likelihood.of(make_dataset(1, 0, convention=convention, threads=1), noise_factor)

@@ -1,4 +1,4 @@
-"""Faults of a recording: each is noticed by its own check, and a cell tells of all."""
+"""Faults of a recording: each is noticed by its own check, and a run tells of all."""
 
 from functools import cache
 
@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from experiments import faults, wrong_assumptions
+from experiments.runs import Runs
 from jrlib.diagnostics import misfit
+from jrlib.inference.amortised import NetworkSettings
 from jrlib.inference.likelihood import Likelihood
 from jrlib.sensors.datasets import make_dataset
 from jrlib.sensors.spatial_filter import SpatialFilter
@@ -65,13 +67,26 @@ def test_late_responses_are_the_same_later():
     assert np.ptp(offsets, axis=1).max() < 1e-5 * np.ptp(early)
 
 
-def test_the_table_of_a_cell_and_its_summary():
-    result = wrong_assumptions.cell("RELEASED", 100, 200, 0, 10, 2, 1, [1e6])
-    table = result.tables["recordings"]
-    assert len(table) == 1 + len(faults.FAULTS) == len(result.arrays["mean"])
+def test_the_tables_of_a_run_and_their_summary(tmp_path):
+    config = wrong_assumptions.Config(
+        "RELEASED",
+        0,
+        noise_factors=(1e6,),
+        n_simulations=100,
+        n_test=10,
+        n_faultless=2,
+        n_faulty=1,
+        network=NetworkSettings(epochs=2),
+    )
+    found = Runs("smoke", tmp_path).get("wrong_assumptions", [config])
+    table = found.table("recordings")
+    assert len(table) == 1 + len(faults.FAULTS) == len(found.arrays()["mean"])
     assert table[list(misfit.CHECKS)].stack().between(0.0, 1.0).all()
-    rows = wrong_assumptions.summary(result).set_index("fault")
+    rows = wrong_assumptions.summary(found).set_index("fault")
     assert list(rows.index) == list(faults.FAULTS)
     assert rows.noticed["noise correlated over 5 cm"] == 1.0
+    scores = found.table("scores").pivot(index="fault", columns="metric", values="value")
+    for metric in ("noticed", "answered"):
+        assert (scores[metric] == rows[metric].loc[scores.index]).all()
     with pytest.raises(ValueError, match="tier"):
         wrong_assumptions.grid("huge", 0)

@@ -138,11 +138,11 @@ def sample_prior(n, rng, *, kind="normal", truncated=True):
     return Prior(kind=kind, truncated=truncated).sample(n, rng)
 
 
-# Gauss-Legendre nodes; the conditional density of C is smooth between its ends.
-NODES = 64
+# Of Gauss-Legendre quadrature over C, whose conditional density is smooth between its ends.
+N_NODES = 64
 
 
-def conditional_means(products, prior=None):
+def conditional_means(products, prior=None, *, n_nodes=N_NODES):
     """Prior means of a_1..a_4 and C given the products C a_1..C a_4: (n, 5) from (n, 4).
 
     What an ideal regression with endless data makes of the five parameters when it knows the
@@ -151,6 +151,7 @@ def conditional_means(products, prior=None):
     Given products p, C has the density prior(C) prod_k prior_k(p_k / C) / C on the interval where
     all five keep their ranges. The means are integrals over it by Gauss-Legendre quadrature.
     prior : a `Prior`, independent, with positive ranges and nothing outside them
+    n_nodes : of the quadrature
     Raises ValueError for another prior, and for products that it cannot give, naming the row.
     """
     prior = Prior() if prior is None else prior
@@ -161,19 +162,19 @@ def conditional_means(products, prior=None):
             f"products: {np.asarray(products)[bad[0]]} in row {bad[0]} come from no parameters "
             f"within the prior's ranges"
         )
-    couplings, probabilities, _ = _couplings(products, prior)
-    factors = products / couplings[..., np.newaxis]  # (NODES, n, 4)
+    couplings, probabilities, _ = _couplings(products, prior, n_nodes)
+    factors = products / couplings[..., np.newaxis]  # (n_nodes, n, 4)
     return np.einsum("mn,mnk->nk", probabilities, np.dstack([factors, couplings]))
 
 
-def log_prior_of_products(products, prior=None):
+def log_prior_of_products(products, prior=None, *, n_nodes=N_NODES):
     """Log prior density (n,) of the logarithms of C a_1..C a_4, from (n, 4).
 
     The integral over C of the density in `conditional_means`; -inf for products that cannot be.
     """
     prior = Prior() if prior is None else prior
     start, stop = _interval(products, prior)
-    _, _, log_density = _couplings(products, prior)
+    _, _, log_density = _couplings(products, prior, n_nodes)
     return np.where(start < stop, log_density, -np.inf)
 
 
@@ -183,9 +184,10 @@ def possible(products, prior=None):
     return start < stop
 
 
-def draw_coupling(products, rng, prior=None):
+def draw_coupling(products, rng, prior=None, *, n_nodes=N_NODES):
     """Draw C (n,) from its density given C a_1..C a_4 (n, 4), with the numpy Generator `rng`."""
-    couplings, probabilities, _ = _couplings(products, Prior() if prior is None else prior)
+    prior = Prior() if prior is None else prior
+    couplings, probabilities, _ = _couplings(products, prior, n_nodes)
     cumulated = np.cumsum(probabilities, axis=0) - 0.5 * probabilities
     luck = rng.random(couplings.shape[1])
     rows = zip(luck, cumulated.T, couplings.T, strict=True)
@@ -204,15 +206,15 @@ def _interval(products, prior):
     return start, np.minimum((products / low[:4]).min(axis=1), high[4])
 
 
-def _couplings(products, prior):
-    """Gauss-Legendre nodes of C given products (n, 4), (NODES, n), and their probabilities.
+def _couplings(products, prior, n_nodes):
+    """Gauss-Legendre nodes of C given products (n, 4), (n_nodes, n), and their probabilities.
 
     Also the log density (n,) of the logarithms of the products, the integral over C.
     """
     start, stop = _interval(products, prior)
     low, high = prior.low[4:], prior.high[4:]
-    nodes, weights = np.polynomial.legendre.leggauss(NODES)
-    couplings = start + (stop - start) * (nodes[:, np.newaxis] + 1.0) / 2.0  # (NODES, n)
+    nodes, weights = np.polynomial.legendre.leggauss(n_nodes)
+    couplings = start + (stop - start) * (nodes[:, np.newaxis] + 1.0) / 2.0  # (n_nodes, n)
     theta = np.tile(prior.mean, (*couplings.shape, 1))
     # Rounding may carry a value at the interval's end out of its range.
     theta[..., 8] = np.clip(couplings, low[4], high[4])

@@ -47,19 +47,21 @@ class Evaluation:
         return np.abs(2.0 * (self.ranks + 0.5) / (self.samples.shape[1] + 1) - 1.0)
 
 
-def evaluate(trained, theta, observations, n_samples, *, seed):
+def evaluate(trained, theta, observations, *, n_samples, seed):
     """Sample a `Posterior` for test simulations and compare with the truth: see `Evaluation`.
 
-    theta : (n, 9), drawn from the posterior's own prior; observations : (n, n_times)
+    theta : (n, 9), drawn from the posterior's own prior; observations : (n, n_times), mV
+    n_samples : of the posterior given each observation
+    Raises ValueError for other numbers of rows and for observations that it cannot have been given.
     """
-    theta, x = check_theta(theta), trained._check(observations)
+    theta, x = check_theta(theta), trained.checked(observations)
     if len(theta) != len(x):
         raise ValueError(f"theta: got {len(theta)} rows for {len(x)} observations")
     truth = trained.prior.to_standard(theta)
-    z = trained._sample_standard(x, n_samples, seed)
+    z = trained.sample_standard(x, n_samples, seed=seed)
     samples = trained.prior.from_standard(z.reshape(-1, N_PARAMETERS)).reshape(z.shape)
     both = np.concatenate([truth[:, None], z], axis=1)
-    densities = trained._log_prob_standard(torch.from_numpy(both).float().transpose(0, 1), x)
+    densities = trained.log_prob_standard(torch.from_numpy(both).float().transpose(0, 1), x)
     densities = densities.double().numpy().T
     reference = np.random.default_rng(seed).standard_normal(truth.shape)
     prior_density = -0.5 * (truth**2 + np.log(2.0 * np.pi)).sum(axis=1)

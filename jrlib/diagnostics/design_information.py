@@ -98,7 +98,9 @@ def likelihood(
     filtering = decimation(protocol, sampling_rate)
     noise = source_noise(noise_factor, aperiodic=aperiodic, correlation_length=correlation_length)
     covariance = filtering @ averaging_covariance(protocol, colour) @ filtering.T
-    return Likelihood(get_convention(convention), protocol, filtering, noise**2 * covariance)
+    return Likelihood(
+        get_convention(convention), protocol, filtering, covariance=noise**2 * covariance
+    )
 
 
 def prior_covariance(prior=None, n=20_000, seed=0):
@@ -182,16 +184,14 @@ def spectrum_slopes(theta, convention, *, ongoing=None):
     ongoing = OngoingActivity() if ongoing is None else ongoing
     frequencies, step = ongoing.frequencies, ongoing.log_step
 
-    def whole(theta):
-        return spectrum(theta, frequencies, convention, ongoing=ongoing)
+    def at(logs):  # of the first eight parameters over their values in theta
+        thetas = theta * np.exp(np.pad(logs, ((0, 0), (0, 1))))
+        return np.array(
+            [spectrum(each, frequencies, convention, ongoing=ongoing) for each in thetas]
+        )
 
-    power = whole(theta)
-    derivatives = []
-    for k in range(8):
-        up, down = np.array([theta, theta])
-        up[k], down[k] = theta[k] * np.exp(step), theta[k] * np.exp(-step)
-        derivatives.append((whole(up) - whole(down)) / (2.0 * step))
-    return power, np.array([*derivatives, 2.0 * power])
+    (power,), (derivatives,) = gradients.central_differences(at, np.zeros((1, 8)), step=step)
+    return power, np.array([*derivatives.T, 2.0 * power])
 
 
 def spectrum_information(power, derivatives, *, duration, noise_sd, aperiodic=False, ongoing=None):

@@ -16,10 +16,8 @@ from scipy.special import ndtri
 
 from jrlib.parameters import CLASSIC, PARAMETER_NAMES, TYPICAL
 from jrlib.priors import Prior
-from jrlib.simulation.gradients import FACTORS, STEP, _reference, gradients, responses
+from jrlib.simulation.gradients import FACTORS, STEP, gradients, responses, single_theta
 from jrlib.simulation.protocol import Protocol, simulate_erp
-
-EARLY = 0.3  # s after the pulse, within which the latency of `summaries` is sought
 
 
 def rms(response):
@@ -30,14 +28,15 @@ def rms(response):
 def profiles(factors=FACTORS, theta=TYPICAL, convention=CLASSIC, protocol=None, *, step=STEP):
     """What becomes of the evoked response when one parameter at a time is multiplied by a factor.
 
+    factors : (m,); theta : (9,), the reference; step : of a factor, in the central differences
     Returns a DataFrame with a row per parameter and factor, and the columns
     amplitude : maximum - minimum of the response over the epoch, mV
     error : rms(response - reference response) / rms(reference response)
     gradient : rms(d response / d factor) / rms(reference response)
     """
-    reference = simulate_erp(_reference(theta), protocol, convention)
-    gradient = gradients(factors, theta, convention, protocol, step=step)
-    response = responses(factors, theta, convention, protocol)
+    reference = simulate_erp(single_theta(theta), protocol, convention)
+    gradient = gradients(factors, theta, convention, protocol=protocol, step=step)
+    response = responses(factors, theta, convention, protocol=protocol)
     columns = {
         "amplitude": np.ptp(response, axis=-1),
         "error": rms(response - reference) / rms(reference),
@@ -59,8 +58,9 @@ def jacobian(theta=TYPICAL, convention=CLASSIC, protocol=None, *, step=STEP):
     parameter k. In logarithms the derivatives by a_1..a_4 are also those by C a_1..C a_4, and the
     derivative by C is their sum.
     """
-    reference = simulate_erp(_reference(theta), protocol, convention)
-    return gradients([1.0], theta, convention, protocol, step=step)[:, 0].T / rms(reference)
+    reference = simulate_erp(single_theta(theta), protocol, convention)
+    derivatives = gradients([1.0], theta, convention, protocol=protocol, step=step)
+    return derivatives[:, 0].T / rms(reference)
 
 
 def relative_sensitivity(theta=TYPICAL, convention=CLASSIC, protocol=None, *, step=STEP):
@@ -97,7 +97,7 @@ def spectrum(theta=TYPICAL, convention=CLASSIC, protocol=None, *, step=STEP):
     return values / np.sqrt(len(derivative)), directions
 
 
-def sobol_indices(function, names, n, seed):
+def sobol_indices(function, names, n, *, seed):
     """Sobol's first-order and total indices of a function on the unit cube, by SALib.
 
     function : from points (m, d), uniform on the unit cube, to a DataFrame of m rows, one column
@@ -136,17 +136,17 @@ def sobol_indices(function, names, n, seed):
     return pd.concat(frames, ignore_index=True)
 
 
-def summaries(response, times):
+def summaries(response, times, *, latest=0.3):
     """Numbers that sum up responses (n, n_times) in mV at times (n_times,) in s: a DataFrame.
 
     amplitude : natural logarithm of the largest deflection, |response|, in mV
-    latency : time of the largest deflection within `EARLY` s of the pulse, ms. Without the limit
+    latency : time of the largest deflection up to `latest` s after the pulse, ms. Without the limit
         three responses in a thousand, whose largest wave comes late, make most of its variance.
     rms : natural logarithm of the root mean square over the epoch, in mV
     shape 1, shape 2 : scores on the first principal components of response / rms over these n
     """
     deflection, size, times = np.abs(response), rms(response), np.asarray(times)
-    early = np.flatnonzero((times >= 0.0) & (times <= EARLY))
+    early = np.flatnonzero((times >= 0.0) & (times <= latest))
     shape = response / size[:, np.newaxis]
     shape = shape - shape.mean(axis=0)
     _, components = np.linalg.eigh(shape.T @ shape)  # rising eigenvalues, in columns
@@ -161,7 +161,7 @@ def summaries(response, times):
     )
 
 
-def global_sensitivity(n, seed, convention=CLASSIC, prior=None, protocol=None):
+def global_sensitivity(n, seed, convention=CLASSIC, *, prior=None, protocol=None):
     """Sobol's indices of the `summaries` of the evoked response for each of the nine parameters.
 
     n, seed : see `sobol_indices`; 11 n responses are simulated
@@ -175,5 +175,5 @@ def global_sensitivity(n, seed, convention=CLASSIC, prior=None, protocol=None):
         erp = simulate_erp(prior.from_standard(ndtri(points)), protocol, convention)
         return summaries(erp, protocol.times)
 
-    indices = sobol_indices(function, PARAMETER_NAMES, n, seed)
+    indices = sobol_indices(function, PARAMETER_NAMES, n, seed=seed)
     return indices.rename(columns={"output": "summary", "input": "parameter"})

@@ -15,6 +15,7 @@ from jrlib.inference import randomize_then_optimize
 from jrlib.inference.weighted_samples import WeightedSamples
 from jrlib.parameters import QUANTITY_NAMES, quantities
 from jrlib.priors import Prior, conditional_means, draw_coupling, log_prior_of_products
+from jrlib.simulation.gradients import central_differences
 
 
 @dataclass(frozen=True)
@@ -210,9 +211,7 @@ class ExactSampler:
     def bound(self, theta):
         """Standard deviations (8,) of the linear model that is tangent at theta (1, 9)."""
         step = self.settings.descents.difference_step
-        _, slopes = randomize_then_optimize.differentiate(
-            self._respond, self.points(theta), step=step
-        )
+        _, slopes = central_differences(self._respond, self.points(theta), step=step)
         return np.sqrt(np.diag(np.linalg.inv(np.eye(8) + slopes[0].T @ slopes[0])))
 
     def _respond(self, points):

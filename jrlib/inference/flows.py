@@ -99,7 +99,7 @@ class Posterior:
         at_once : samples that are drawn at once; they depend on it as on the seed
         Raises ValueError for observations of another length, with NaN or infinity, or flat.
         """
-        z = self._sample_standard(self._check(observations), n_samples, seed, at_once)
+        z = self.sample_standard(self.checked(observations), n_samples, seed=seed, at_once=at_once)
         return self.prior.from_standard(z.reshape(-1, N_PARAMETERS)).reshape(z.shape)
 
     def mean(self, observations, *, seed, n_points=64, of=None):
@@ -110,7 +110,7 @@ class Posterior:
 
         of : function of theta (n, 9) -> (n, k) whose posterior means (n, k) are wanted instead
         """
-        x = self._check(observations)
+        x = self.checked(observations)
         points = qmc.Sobol(N_PARAMETERS, rng=np.random.default_rng(seed)).random(n_points)
         points = torch.from_numpy(ndtri(np.clip(points, 1e-7, 1 - 1e-7))).float()[:, None]
         parts = []
@@ -128,14 +128,14 @@ class Posterior:
 
         -inf outside the prior's support.
         """
-        theta, x = check_theta(theta), self._check(observations)
+        theta, x = check_theta(theta), self.checked(observations)
         log_prior = self.prior.log_prob(theta)
         inside = np.isfinite(log_prior)
         if not inside.any():
             return log_prior
         z = torch.from_numpy(self.prior.to_standard(theta[inside])).float()
         # Densities change by the prior's own ratio: p(theta) d theta = N(z; 0, I) d z.
-        gain = self._log_prob_standard(z[None], x[inside])[0] - _standard_normal().log_prob(z)
+        gain = self.log_prob_standard(z[None], x[inside])[0] - _standard_normal().log_prob(z)
         log_prior[inside] += gain.double().numpy()
         return log_prior
 
@@ -159,8 +159,8 @@ class Posterior:
         network.load_state_dict(tensors)
         return cls(network, config)
 
-    def _sample_standard(self, x, n_samples, seed, at_once=SAMPLES_AT_ONCE):
-        """z (n, n_samples, 9) as a numpy array, for checked observations x."""
+    def sample_standard(self, x, n_samples, *, seed, at_once=SAMPLES_AT_ONCE):
+        """Samples z (n, n_samples, 9) in standard coordinates, for `checked` observations x."""
         if n_samples < 1 or n_samples != int(n_samples):
             raise ValueError(f"n_samples: got {n_samples}, expected a whole number from 1")
         rows = max(1, at_once // int(n_samples))
@@ -168,15 +168,15 @@ class Posterior:
             parts = [self.network.sample((int(n_samples),), part) for part in x.split(rows)]
         return torch.cat(parts, dim=1).transpose(0, 1).double().numpy()
 
-    def _log_prob_standard(self, z, x):
-        """Log densities (n_samples, n) of z (n_samples, n, 9) for checked observations (n, ...)."""
+    def log_prob_standard(self, z, x):
+        """Log densities (n_samples, n) of z (n_samples, n, 9) for `checked` observations."""
         rows = max(1, SAMPLES_AT_ONCE // len(z))
         with isolated(0), torch.no_grad():
             parts = zip(z.split(rows, dim=1), x.split(rows), strict=True)
             return torch.cat([self.network.log_prob(a, b) for a, b in parts], dim=1)
 
-    def _check(self, observations):
-        """Observations as float32 torch (n, n_times)."""
+    def checked(self, observations):
+        """Observations (n, n_times) as float32 torch; ValueError as of `sample_batch`."""
         x = np.asarray(observations, dtype=np.float32)
         if x.ndim != 2 or x.shape[1] != self.n_times or len(x) == 0:
             raise ValueError(

@@ -14,8 +14,6 @@ from jrlib.sensors.datasets import decimation
 from jrlib.simulation import gradients
 from jrlib.simulation.protocol import Protocol, simulate_erp
 
-SINGULAR = 1e-10  # eigenvalues below this part of the largest count as zero
-
 
 @dataclass(frozen=True)
 class Likelihood:
@@ -25,12 +23,13 @@ class Likelihood:
     filtering : (n_times, protocol.n_times), what is applied to a response at the protocol's rate:
         `datasets.decimation`, or the identity
     covariance : (n_times, n_times) of the output's noise, mV^2
+    singular_below : fraction of the largest eigenvalue below which another one counts as zero
 
     The raw recording's noise is white. Averaging, baseline correction and decimation give its
     average a covariance that can be singular: at the protocol's own rate the mean over the baseline
     is zero without error. Along such directions response and data agree whatever the parameters
     are, so the density is taken on the range of the covariance, the span of its eigenvectors above
-    `SINGULAR` times its largest eigenvalue; `scipy.stats.multivariate_normal` with
+    `singular_below` times its largest eigenvalue; `scipy.stats.multivariate_normal` with
     allow_singular=True does the same.
     Raises ValueError for shapes that do not fit, and where there is no noise and so no density.
     """
@@ -39,6 +38,7 @@ class Likelihood:
     protocol: Protocol
     filtering: np.ndarray
     covariance: np.ndarray
+    singular_below: float = 1e-10
 
     def __post_init__(self):
         n_times = len(self.covariance)
@@ -52,7 +52,7 @@ class Likelihood:
         values, vectors = np.linalg.eigh(self.covariance)
         if not values[-1] > 0:
             raise ValueError("covariance: is zero, and without noise there is no density")
-        kept = values > SINGULAR * values[-1]
+        kept = values > self.singular_below * values[-1]
         object.__setattr__(self, "_whitener", vectors[:, kept] / np.sqrt(values[kept]))
         constant = -0.5 * np.sum(np.log(2.0 * np.pi * values[kept]))
         object.__setattr__(self, "_log_constant", float(constant))

@@ -28,6 +28,7 @@ from jrlib.inference.weighted_samples import (
     effective_sample_size,
     normalised,
 )
+from jrlib.simulation.gradients import central_differences
 
 
 @dataclass(frozen=True)
@@ -110,14 +111,6 @@ class SolvedSamples(WeightedSamples):
     rhat: float
 
 
-def differentiate(residual, points, *, step=DEFAULTS.difference_step):
-    """Values (N, m) and, by central differences, derivatives (N, m, d) at points (N, d)."""
-    n, d = points.shape
-    shifts = step * np.vstack([np.zeros(d), np.eye(d), -np.eye(d)])
-    values = residual((points[:, np.newaxis] + shifts).reshape(-1, d)).reshape(n, 2 * d + 1, -1)
-    return values[:, 0], np.moveaxis(values[:, 1 : d + 1] - values[:, d + 1 :], 1, 2) / (2.0 * step)
-
-
 def minimize(
     residual, initial, *, basis=None, target=None, jacobians=None, max_steps=None, settings=DEFAULTS
 ):
@@ -140,7 +133,7 @@ def minimize(
     active, found, failed = np.ones(n, bool), np.zeros(n, bool), np.zeros(n, bool)
 
     def differences(points):
-        return differentiate(residual, points, step=settings.difference_step)
+        return central_differences(residual, points, step=settings.difference_step)
 
     def reduced(values, rows):
         return values if basis is None else values @ basis - target[rows]

@@ -1,4 +1,4 @@
-"""Evoked responses around a reference, and their derivatives by each parameter."""
+"""Evoked responses around a reference, their derivatives by each parameter, and differences."""
 
 import numpy as np
 
@@ -14,7 +14,7 @@ def responses(factors=FACTORS, theta=TYPICAL, convention=CLASSIC, protocol=None)
 
     factors: (m,). theta: (9,), the reference.
     """
-    theta = _reference(theta)
+    theta = single_theta(theta)
     factors = np.asarray(factors, dtype=float)
     grid = np.tile(theta, (len(theta), len(factors), 1))
     for k in range(len(theta)):
@@ -40,7 +40,22 @@ def gradients(factors=FACTORS, theta=TYPICAL, convention=CLASSIC, protocol=None,
     return np.einsum("kfst,s->kft", shifted, weights)
 
 
-def _reference(theta):
+def central_differences(function, points, *, step):
+    """Values and derivatives of any function at many points, by central differences.
+
+    function : of points (N, d) -> (N, m); points : (n, d); step : in the points' units
+    Returns the values (n, m) and the derivatives (n, m, d), (f(+h) - f(-h)) / (2 h) with h = step.
+    All 2 d + 1 shifted points of all n are given to the function at once.
+    """
+    n, d = points.shape
+    shifts = step * np.vstack([np.zeros(d), np.eye(d), -np.eye(d)])
+    values = function((points[:, np.newaxis] + shifts).reshape(-1, d)).reshape(n, 2 * d + 1, -1)
+    slopes = (values[:, 1 : d + 1] - values[:, d + 1 :]) / (2.0 * step)
+    return values[:, 0], np.moveaxis(slopes, 1, 2)
+
+
+def single_theta(theta):
+    """Parameters (9,) from (9,) or (1, 9); ValueError for several rows, and as `check_theta`."""
     theta = check_theta(theta)
     if len(theta) != 1:
         raise ValueError(f"theta: got {len(theta)} rows, expected one reference (9,)")

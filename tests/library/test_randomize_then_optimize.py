@@ -31,17 +31,6 @@ def banana_moments():
     return weights @ moments
 
 
-def test_derivatives_of_a_polynomial():
-    points = np.random.default_rng(0).normal(size=(5, 2))
-    values, slopes = randomize_then_optimize.differentiate(banana, points)
-    np.testing.assert_array_equal(values, banana(points))
-    x = points[:, 0]
-    expected = np.zeros((5, 3, 2))
-    expected[:, 0, 0], expected[:, 1, 0] = 1, -200 * x
-    expected[:, 1, 1], expected[:, 2, 1] = 100, 0.3
-    np.testing.assert_allclose(slopes, expected, atol=1e-9)
-
-
 def test_descents_end_where_scipys_do():
     start = np.random.default_rng(1).normal(size=(20, 2)) * 2
     ends = randomize_then_optimize.minimize(banana, start)

@@ -2,7 +2,9 @@
 
 import io
 import itertools
+from pathlib import Path
 
+import browser
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -247,3 +249,30 @@ def test_coverage_is_drawn_less_its_nominal_value_with_one_band():
 )
 def test_names_of_parameters_become_formulas(text, typeset):
     assert figures.formulas(text) == typeset
+
+
+def test_captions_and_first_columns_stay_in_view_on_a_narrow_page():
+    """The table of many columns is scrolled to the right, on a page with the book's style sheet."""
+    frame = pd.DataFrame({f"some column {i}": [1.5, 2.5] for i in range(14)})
+    markup = figures.table(frame, "tab-x", "A caption that is wider than the page. " * 3).data
+    styles = (Path(figures.__file__).parents[1] / "_static" / "custom.css").read_text()
+    parts = ("caption > div", "th", "td", "td:nth-child(3)")
+    try:
+        with browser.launched() as chromium:
+            page = chromium.new_page(viewport={"width": 400, "height": 800})
+            page.set_content(
+                f'<style>{styles}</style><div class="cell_output"><div class="text_html">{markup}'
+                "</div></div>"
+            )
+            page.evaluate("document.querySelector('.text_html').scrollLeft = 300")
+            caption, head, first, other = (
+                page.locator(f"#tab-x {part}").first.bounding_box() for part in parts
+            )
+            ground = page.locator("#tab-x td").first.evaluate("e => getComputedStyle(e).background")
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
+    assert other["x"] < 0, "scrolled out of view"
+    assert 0 <= head["x"] == first["x"] < 20
+    assert "rgb(255, 255, 255)" in ground  # not transparent
+    assert caption["x"] >= 0
+    assert caption["x"] + caption["width"] <= 400

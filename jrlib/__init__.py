@@ -1,6 +1,7 @@
 """jrlib: from Jansen-Rit parameters to evoked responses, and back."""
 
 from importlib import import_module
+from importlib.metadata import version
 
 from jrlib.parameters import (
     CLASSIC,
@@ -17,6 +18,8 @@ from jrlib.parameters import (
 from jrlib.priors import Prior, sample_prior
 from jrlib.simulation.integration import DivergenceWarning, simulate
 from jrlib.simulation.protocol import Protocol, simulate_erp
+
+__version__ = version("jrlib")
 
 # Imported when first asked for: MNE and torch take seconds, and simulating needs neither.
 _LAZY = {
@@ -39,6 +42,7 @@ __all__ = [
     "DivergenceWarning",
     "Prior",
     "Protocol",
+    "__version__",
     "identifiable",
     "lead_field",
     "make_dataset",

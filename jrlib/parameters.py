@@ -1,4 +1,4 @@
-"""The parameters of the Jansen-Rit model: Table 1, the three conventions, and priors.
+"""The parameters of the Jansen-Rit model: Table 1 and the three conventions.
 
 A parameter vector theta has nine entries, always in the order of `PARAMETER_NAMES`, in mV and 1/s.
 Everything else in jrlib reads names, order, units and ranges from here.

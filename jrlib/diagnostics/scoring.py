@@ -77,7 +77,7 @@ def score(truth, estimate, names, *, scale, n_bootstrap=1000, level=0.95, seed=0
         return values
 
     value = all_metrics(np.ones((1, n)))[0]
-    low, high = _interval(value, _bootstrap(all_metrics, n, n_bootstrap, seed), level)
+    low, high = _interval(value, _bootstrap(all_metrics, n, n_bootstrap, seed=seed), level)
     return pd.DataFrame(
         {
             "parameter": np.repeat(names, len(METRICS)),
@@ -144,7 +144,8 @@ def fraction_of_optimal(
 
     ones = np.ones((1, len(truth)))
     value = fractions(ones)[0]
-    low, high = _interval(value, _bootstrap(fractions, len(truth), n_bootstrap, seed), level)
+    replicates = _bootstrap(fractions, len(truth), n_bootstrap, seed=seed)
+    low, high = _interval(value, replicates, level)
     return pd.DataFrame(
         {
             "parameter": [*names, *averages],
@@ -157,7 +158,7 @@ def fraction_of_optimal(
     )
 
 
-def _bootstrap(statistic, n, n_bootstrap, seed):
+def _bootstrap(statistic, n, n_bootstrap, *, seed):
     """Values of a statistic for resamples of n rows, (n_bootstrap, ...).
 
     statistic : from the weights (b, n) of the rows in b resamples to values (b, ...)

@@ -103,7 +103,8 @@ def fit(
     epochs, patience = run.pop("epochs"), settings.patience  # a run may be prolonged
     for name, dataset in [("train", train), ("validation", validation)]:
         _check_dataset(name, dataset, network)
-        run[name] = _digest(dataset.theta, dataset.erp, dataset.gain, dataset.covariance)
+        arrays = [getattr(dataset, part) for part in ("theta", "erp", "gain", "covariance")]
+        run[name] = _digest(*arrays)
     run["network"] = network.config
     run["initial weights"] = _digest(*(p.detach().cpu().numpy() for p in network.parameters()))
 

@@ -98,7 +98,10 @@ def altered_lead_field(montage="biosemi64", *, skull=SKULL, deeper=0.0, tilt=0.0
     sigmas = (0.33, 1.0, skull, 0.33)
     conductor = mne.make_sphere_model(HEAD_CENTRE, HEAD_RADIUS, sigmas=sigmas, verbose="error")
     positions = positions + deeper * inwards / np.linalg.norm(inwards)
-    field = dipole_potentials(montage_info(montage), conductor, positions, moments).sum(axis=1)
+    potentials = dipole_potentials(
+        montage_info(montage), conductor, positions=positions, moments=moments
+    )
+    field = potentials.sum(axis=1)
     return field - field.mean()
 
 
@@ -123,7 +126,7 @@ def source_patch():
     return centre + grid @ across, np.tile(moment, (len(grid), 1))
 
 
-def dipole_potentials(info, conductor, positions, moments):
+def dipole_potentials(info, conductor, *, positions, moments):
     """Scalp potentials of current dipoles in a spherical head, by MNE's forward solution.
 
     info : mne.Info with electrode positions; conductor : from `mne.make_sphere_model`
@@ -153,7 +156,8 @@ def _sphere_potentials(info):
             f"the head's centre, expected about {1e3 * HEAD_RADIUS:.0f} in MNE's head coordinates"
         )
     conductor = mne.make_sphere_model(HEAD_CENTRE, HEAD_RADIUS, verbose="error")
-    return dipole_potentials(info, conductor, *source_patch())
+    positions, moments = source_patch()
+    return dipole_potentials(info, conductor, positions=positions, moments=moments)
 
 
 def _fsaverage_potentials(info):

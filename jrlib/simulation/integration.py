@@ -96,9 +96,9 @@ def simulate(
     out = np.empty((n, -(-drive.shape[1] // int(save_every)), 6 if states else 1), dtype)
     arguments = [np.arange(n), cast(np.atleast_2d(initial), dtype), cast(drive, dtype)]
     arguments += [drive_changes(drive)]
-    folded, solver = prepare(theta, convention, method, dt, dtype)
+    folded, solver = prepare(theta, convention, method=method, dt=dt, dtype=dtype)
     arguments += [dtype.type(noise), int(seed), solver, int(save_every), out]
-    run_in_threads(kernel.integrate, folded, arguments, threads)
+    run_in_threads(kernel.integrate, folded, arguments, threads=threads)
     mark_divergence(out)
     if not states:
         out = out[..., 0]
@@ -128,15 +128,15 @@ def drive_changes(drive):
     return changes
 
 
-def prepare(theta, convention, method, dt, dtype):
-    """What the kernel wants to know: the folded parameters, and the solver with its constants."""
+def prepare(theta, convention, *, method, dt, dtype):
+    """What the kernel wants to know: the folded parameters (n, 14), and the solver's constants."""
     with np.errstate(all="ignore"):  # what overflows ends as divergence
         folded = cast(kernel.fold(theta, convention), dtype)
     steps = tuple(map(dtype.type, (dt, dt / 2.0, dt / 6.0)))
     return folded, (METHODS[method], steps, EXPONENTIAL[dtype], GAUSSIAN[dtype])
 
 
-def run_in_threads(function, folded, arguments, threads):
+def run_in_threads(function, folded, arguments, *, threads):
     """Call the compiled function(start, stop, folded, *arguments) on parts of folded (n, 14).
 
     Parts are whole blocks of lanes. The calling thread does the work when there is only one.

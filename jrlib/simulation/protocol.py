@@ -205,10 +205,11 @@ def simulate_erp(
 
     def average(rows, n_trials):
         settled = np.empty(len(rows), bool)
-        folded, solver = prepare(theta[rows], convention, protocol.method, protocol.dt, dtype)
+        solution = {"method": protocol.method, "dt": protocol.dt, "dtype": dtype}
+        folded, solver = prepare(theta[rows], convention, **solution)
         arguments = [rows, drive, changes, *noise, solver, (*train, n_trials, tolerance)]
         arguments += [linear, out, settled]
-        run_in_threads(kernel.average, folded, arguments, threads)
+        run_in_threads(kernel.average, folded, arguments, threads=threads)
         return rows[~settled]
 
     # Simulations that take long to settle are gathered, so as not to hold up those beside them.

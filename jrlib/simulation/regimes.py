@@ -48,7 +48,7 @@ def _eigenvalues(v, theta, convention):
     return np.linalg.eigvals(jacobian(equilibria(v, theta, convention)[1], theta, convention))
 
 
-def _potentials(p_range, theta, convention, spacing):
+def _potentials(p_range, theta, convention, *, spacing):
     """Grid of v (m,) whose equilibria have inputs in p_range, and where it has no gap (m - 1,).
 
     0 <= S <= v_max bounds y_2 and the feedback, and with them v.
@@ -74,7 +74,7 @@ def equilibrium_curve(p_range, theta=TYPICAL, convention=CLASSIC, spacing=0.01):
     Returns a DataFrame ordered by v, with columns p (1/s), v (mV), growth (1/s, the largest real
     part of the eigenvalues), frequency (Hz, of that eigenvalue; 0 if it is real) and stable.
     """
-    v, _ = _potentials(p_range, theta, convention, spacing)
+    v, _ = _potentials(p_range, theta, convention, spacing=spacing)
     values = _eigenvalues(v, theta, convention)
     leading = np.take_along_axis(values, values.real.argmax(-1)[:, np.newaxis], -1)[:, 0]
     return pd.DataFrame(
@@ -105,7 +105,7 @@ def bifurcations(p_range, theta=TYPICAL, convention=CLASSIC, spacing=0.01):
     def hopf_test(v):
         return _eigenvalues(v, theta, convention)[..., _PAIRS].sum(-1).prod(-1).real
 
-    grid, adjacent = _potentials(p_range, theta, convention, spacing)
+    grid, adjacent = _potentials(p_range, theta, convention, spacing=spacing)
     rows = []
     for kind, test in (("fold", fold_test), ("Hopf", hopf_test)):
         values = test(grid)
@@ -155,7 +155,9 @@ def limit_cycles(
     rows, stride = [], step
     while len(rows) < max_cycles and stride > step / 100.0:
         target = place + stride * direction
-        found = _solve_cycle(phase, orbit, unknowns, target, direction, theta, convention)
+        found = _solve_cycle(
+            phase, orbit, unknowns, line=(target, direction), theta=theta, convention=convention
+        )
         if not found.success:
             stride /= 2.0
             continue
@@ -167,19 +169,20 @@ def limit_cycles(
             break
         moved = np.array([v[0], per_input * unknowns[1]]) - place
         place, direction = place + moved, moved / np.linalg.norm(moved)
-        multiplier = floquet_multipliers(found.sol, unknowns[0], theta, convention)[1]
+        multiplier = floquet_multipliers(found.sol, unknowns[0], theta, convention=convention)[1]
         rows.append((unknowns[1], v.min(), v.max(), 1.0 / unknowns[0], np.abs(multiplier)))
     table = pd.DataFrame(rows, columns=["p", "low", "high", "frequency", "multiplier"])
     return table.assign(stable=table["multiplier"] < 1.0)
 
 
-def _solve_cycle(phase, orbit, unknowns, target, direction, theta, convention):
-    """The cycle (6, m) and its (period, p) on the line across direction (2,) at target (2,)."""
+def _solve_cycle(phase, orbit, unknowns, *, line, theta, convention):
+    """The cycle (6, m) and its (period, p) on a line, by a point (2,) of it and its normal (2,)."""
     A_e, _, b_e = theta[:3]
+    target, direction = line
 
     def field(_, y, unknowns):
         drive = np.array([0.0, unknowns[1], 0.0])
-        return unknowns[0] * right_hand_side(y.T, theta, drive, convention).T
+        return unknowns[0] * right_hand_side(y.T, theta, drive, convention=convention).T
 
     def field_jacobian(_, y, unknowns):
         by_unknowns = np.zeros((6, 2, y.shape[1]))

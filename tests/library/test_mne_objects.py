@@ -52,7 +52,9 @@ def test_forward_solution_agrees_with_a_homogeneous_sphere(info, direction):
     radial = dipole / np.linalg.norm(dipole)
     tangential = np.cross(radial, [0.0, 0.0, 1.0]) / np.linalg.norm(np.cross(radial, [0, 0, 1.0]))
     moment = {"radial": radial, "tangential": tangential, "oblique": radial + tangential}[direction]
-    computed = heads.dipole_potentials(info, conductor, [centre + dipole], moment[np.newaxis])[:, 0]
+    computed = heads.dipole_potentials(
+        info, conductor, positions=[centre + dipole], moments=moment[np.newaxis]
+    )[:, 0]
     electrodes = np.array([channel["loc"][:3] for channel in info["chs"]]) - centre
     expected = homogeneous_sphere_potential(electrodes, dipole, moment, radius, sigma)
     computed, expected = computed - computed.mean(), expected - expected.mean()

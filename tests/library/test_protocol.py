@@ -55,7 +55,7 @@ def test_fewer_trials_are_simulated_when_the_response_settles(monkeypatch):
     def counting(function, folded, arguments, threads):
         n_trials = arguments[6][4]
         most.append(len(folded) * n_trials)
-        return run_in_threads(function, folded, arguments, threads)
+        return run_in_threads(function, folded, arguments, threads=threads)
 
     monkeypatch.setattr(protocol_module, "run_in_threads", counting)
     simulate_erp(jrlib.TYPICAL)

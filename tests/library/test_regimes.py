@@ -31,7 +31,7 @@ def test_equilibria_solve_the_equations(convention):
         v = np.linspace(-20.0, 20.0, 41)
         p, state = regimes.equilibria(v, theta, convention)
         drive = np.stack([0.0 * p, p, 0.0 * p], axis=-1)
-        rates = right_hand_side(state, theta, drive, convention)
+        rates = right_hand_side(state, theta, drive, convention=convention)
         scale = theta[2] ** 2 * (1.0 + np.abs(state).max())
         np.testing.assert_allclose(rates / scale, 0.0, atol=1e-13)
         np.testing.assert_allclose(state[:, 1] - state[:, 2], v, atol=1e-11)
@@ -43,7 +43,7 @@ def test_jacobian_is_the_derivative_of_the_equations(convention):
     theta = sample_prior(1, rng)[0]
     state = rng.normal(scale=[0.1, 5.0, 5.0, 10.0, 100.0, 100.0])
     steps = state + 1e-30j * np.eye(6)  # complex step: exact to rounding
-    exact = right_hand_side(steps, theta, np.zeros(3), convention).imag.T / 1e-30
+    exact = right_hand_side(steps, theta, np.zeros(3), convention=convention).imag.T / 1e-30
     np.testing.assert_allclose(equations.jacobian(state, theta, convention), exact, rtol=1e-12)
 
 

@@ -64,10 +64,10 @@ def test_jacobian_agrees_with_the_complex_step():
         for u in protocol.drive:
             source.append(state[:, 1] - state[:, 2])
             h = protocol.dt
-            k1 = right_hand_side(state, theta, u, convention)
-            k2 = right_hand_side(state + h / 2 * k1, theta, u, convention)
-            k3 = right_hand_side(state + h / 2 * k2, theta, u, convention)
-            k4 = right_hand_side(state + h * k3, theta, u, convention)
+            k1 = right_hand_side(state, theta, u, convention=convention)
+            k2 = right_hand_side(state + h / 2 * k1, theta, u, convention=convention)
+            k3 = right_hand_side(state + h / 2 * k2, theta, u, convention=convention)
+            k4 = right_hand_side(state + h * k3, theta, u, convention=convention)
             state = state + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
         source = protocol.correct_baseline(np.array(source).T)  # (9, n_times)
         exact = source.imag / 1e-30 / sensitivity.rms(source[0].real)
@@ -163,7 +163,7 @@ def test_summaries_of_known_waveforms():
         (lambda: sensitivity.jacobian(step=0.5), "step"),
         (lambda: sensitivity.global_sensitivity(100, seed=0), "n: got 100"),
         (
-            lambda: sensitivity.sobol_indices(lambda u: pd.DataFrame(u)[:3], "xy", 4, 0),
+            lambda: sensitivity.sobol_indices(lambda u: pd.DataFrame(u)[:3], "xy", 4, seed=0),
             "rows",
         ),
         (lambda: gradients.responses(theta=np.tile(TYPICAL, (2, 1))), "theta: got 2 rows"),

@@ -32,7 +32,7 @@ def dop853(theta, drive, dt, convention):
     state, states = np.zeros(6), [np.zeros((1, 6))]
     for start, end in pairwise(edges):
         solution = solve_ivp(
-            lambda t, y, u=drive[start]: right_hand_side(y, theta, u, convention),
+            lambda t, y, u=drive[start]: right_hand_side(y, theta, u, convention=convention),
             (0.0, (end - start) * dt),
             state,
             method="DOP853",

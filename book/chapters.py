@@ -116,7 +116,7 @@ def run_chapter(notebook, executed, parameters):
     return differences_from_declared(result), warnings_in(result)
 
 
-def compute(experiments, tier, seed, newer_than):
+def compute(experiments, tier, *, seed, newer_than):
     """Compute what is missing of the experiments at a tier, in their order."""
     store = runs.Runs(tier, newer_than=newer_than)
     for experiment in map(runs.load, experiments):
@@ -125,7 +125,7 @@ def compute(experiments, tier, seed, newer_than):
         print(f"{experiment.name:<26}{time.perf_counter() - begin:>8.1f} s", flush=True)
 
 
-def run(book, tier, chapters=(), parameters=None, *, stored=False, experiments=(), jobs=2):
+def run(book, tier, chapters=(), *, parameters=None, stored=False, experiments=(), jobs=2):
     """Run chapters (all of them when none is named) and print a summary; True when all went well.
 
     stored : use results that were stored before
@@ -151,7 +151,8 @@ def run(book, tier, chapters=(), parameters=None, *, stored=False, experiments=(
     started = _Started(folder / "started", chapters, given)
     if not stored:
         given["newer_than"] = started.begin()
-    compute(experiments, tier, given.get("seed", SEED), given["newer_than"])
+    seed, newer_than = given.get("seed", SEED), given["newer_than"]
+    compute(experiments, tier, seed=seed, newer_than=newer_than)
     rows, problems = {}, []
     with ThreadPoolExecutor(jobs) as pool:
 
@@ -238,7 +239,7 @@ def main():
             BOOK,
             arguments.tier,
             arguments.chapters,
-            parameters,
+            parameters=parameters,
             stored=arguments.stored,
             experiments=() if arguments.chapters else NAMES,
             jobs=arguments.jobs,

@@ -106,7 +106,7 @@ def regimes(frame, p_range):
     series = dict(list(frame.groupby("series", sort=False)))
     for name, color in (("equilibria", BLACK), ("alpha", BLUE), ("spikes", RED)):
         for panel, columns in ((ax, ["lowest (mV)", "highest (mV)"]), (below, ["frequency (Hz)"])):
-            _draw_by_stability(panel, series[name], columns, color)
+            _draw_by_stability(panel, series[name], columns, color=color)
     for name, marker in (("p rising", 5), ("p falling", 4)):
         style = {"ls": "", "marker": marker, "color": GREY, "ms": 5}
         for panel, column in ((ax, "lowest (mV)"), (ax, "highest (mV)"), (below, "frequency (Hz)")):
@@ -132,7 +132,7 @@ def regimes(frame, p_range):
     return fig
 
 
-def _draw_by_stability(axes, rows, columns, color):
+def _draw_by_stability(axes, rows, columns, *, color):
     """Draw columns over the input: solid where stable, dashed where not."""
     styles = {"stable": {"ls": "-", "lw": 1.8}, "unstable": {"ls": (0, (3, 2)), "lw": 1.1}}
     for column in columns:

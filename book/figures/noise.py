@@ -36,7 +36,7 @@ def quality(scores):
         ax.axhline(reference, color="#bbbbbb", lw=0.8)
         shown = scores[scores.parameter == name]
         for method, offset in zip(methods, offsets, strict=True):
-            _draw_method(ax, shown[shown.method == method], method, offset)
+            _draw_method(ax, shown[shown.method == method], method, offset=offset)
         ax.set_title("mean over all thirteen" if name == MEAN else symbol(name))
         noise_axis(ax, snr)
         ax.tick_params(labelsize=7.5)
@@ -52,7 +52,7 @@ def quality(scores):
     return fig
 
 
-def _draw_method(axes, scores, method, offset):
+def _draw_method(axes, scores, method, *, offset):
     """Draw the line of one method and the intervals of its scores, shifted sideways by offset."""
     line = scores.sort_values("noise_factor")
     x, style = noise_positions(line.noise_factor) + offset, {"color": COLORS[method]}

@@ -33,7 +33,7 @@ class Table(HTML):
         return {"text/csv": self.frame.to_csv(index=False)}
 
 
-def table(frame, name, caption, formats=None, data=None):
+def table(frame, name, caption, *, formats=None, data=None):
     """An HTML table with an id and a caption.
 
     frame : DataFrame; strings in its cells and columns may hold HTML
@@ -93,7 +93,7 @@ def with_interval(value, low, high, *, bold=False, form="{:z.2f}"):
     return f"{number}<br><small>{form.format(low)}..{form.format(high)}</small>"
 
 
-def quality_table(scores, name, caption, by="noise_factor", head="noise"):
+def quality_table(scores, name, caption, *, by="noise_factor", head="noise"):
     """Table of one metric: a row for each quantity in each group, a column for each method.
 
     scores : rows of `comparison.scores`, of one metric; a mean predictor without values is left out

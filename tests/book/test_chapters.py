@@ -174,12 +174,12 @@ def test_chapters_run_side_by_side_after_the_experiments_that_they_share(
         return [], []
 
     monkeypatch.setattr(chapters, "run_chapter", run_chapter)
-    monkeypatch.setattr(chapters, "compute", lambda *given: seen.append(given))
+    monkeypatch.setattr(chapters, "compute", lambda *given, **more: seen.append((*given, more)))
     assert chapters.run(book, "smoke", parameters={"seed": 7}, experiments=("npe",), jobs=2)
-    (experiments, tier, seed, newer_than), *others = seen
-    assert (experiments, tier, seed) == (("npe",), "smoke", 7)
-    assert others == [newer_than] * 2
-    assert newer_than
+    (experiments, tier, more), *others = seen
+    assert (experiments, tier, more["seed"]) == (("npe",), "smoke", 7)
+    assert others == [more["newer_than"]] * 2
+    assert more["newer_than"]
 
 
 @pytest.mark.parametrize(

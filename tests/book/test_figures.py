@@ -117,7 +117,7 @@ def test_what_is_no_data_to_draw_from_is_refused(data, error, message):
 def test_a_table_is_shown_with_its_data():
     texts = ["<i>x</i> &lt; 1", "y < 1, z > 2"]
     frame = pd.DataFrame({"<b>of</b><br>$A_e$": texts, "n": [np.pi, 2.0], "k": [np.nan, 1.25]})
-    bundle = shown(figures.table(frame, "tab-x", "<i>Made</i> up.", {"n": "{:.1f}"}))
+    bundle = shown(figures.table(frame, "tab-x", "<i>Made</i> up.", formats={"n": "{:.1f}"}))
     page = BeautifulSoup(bundle["text/html"], "html.parser")
     assert page.find("table", id="tab-x").caption.get_text() == "Made up."
     assert [[cell.get_text() for cell in row("td")] for row in page.tbody("tr")] == [

@@ -6,6 +6,9 @@ function `run` that computes one configuration, a `grid` of configurations for e
 """
 
 NAMES = (
+    "comparison",
+    "npe",
+    "readout",
     "exact_posteriors",
     "posterior_stationarity",
     "amortised_posteriors",

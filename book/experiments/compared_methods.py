@@ -1,31 +1,54 @@
-"""One cell of the comparison: train a method in one setting and score it on the test experiments.
+"""The methods of the comparison, the settings in which they are compared, and their simulations.
 
-A cell draws its own training experiments, trains one method on them and estimates the parameters of
-test experiments that all cells of a convention share. `study` lays out the grid of cells.
+`comparison` trains each of them in many settings and scores their estimates.
 """
 
+import inspect
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, make_dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 import torch
 
-from experiments.results import Result, weights_of
-from jrlib.diagnostics import scoring
+from experiments.settings import TEST, TRAIN
 from jrlib.inference import flows
-from jrlib.neural.architectures import ARCHITECTURES, build_regressor
+from jrlib.inference.flows import NPESettings
+from jrlib.neural.architectures import ARCHITECTURES
 from jrlib.neural.baselines import BASELINES
-from jrlib.neural.training import TrainingSettings, fit, predict
-from jrlib.parameters import QUANTITY_NAMES, RANGES, quantities
+from jrlib.neural.training import TrainingSettings, predict
+from jrlib.parameters import PARAMETER_NAMES, RANGES, quantities
 from jrlib.priors import Prior
 from jrlib.sensors.datasets import make_dataset
 from jrlib.simulation.integration import DivergenceWarning
 from jrlib.simulation.protocol import Protocol
 
-TRAIN, VALIDATION, TEST = range(3)  # streams of random numbers within a seed
-KEEP = ("scores", "estimates", "weights")  # each of them with those before it
-PATIENCE = 10  # epochs without a lower validation loss, after which most networks stop
+B_E = PARAMETER_NAMES.index("b_e")
+# The columns of what `scoring.score` returns.
+SCORES = {
+    "parameter": str,
+    "metric": str,
+    "value": float,
+    "low": float,
+    "high": float,
+    "n": int,
+}
+
+
+def _options(kind):
+    """A frozen dataclass of the keyword arguments of a class, with their defaults."""
+    arguments = inspect.signature(kind).parameters.values()
+    fields = [(a.name, type(a.default), a.default) for a in arguments if a.default is not a.empty]
+    options = make_dataclass(f"{kind.__name__}Options", fields, frozen=True)
+    options.__module__ = __name__  # where it is found again when it comes from another process
+    return options
+
+
+EEGTransformerOptions = _options(ARCHITECTURES["EEGTransformer"])
+VanillaLSTMOptions = _options(ARCHITECTURES["VanillaLSTM"])
+CNNBiLSTMOptions = _options(ARCHITECTURES["CNNBiLSTM"])
+RidgeRegressorOptions = _options(BASELINES["RidgeRegressor"])
+MLPRegressorOptions = _options(BASELINES["MLPRegressor"])
 
 
 @dataclass(frozen=True)
@@ -34,34 +57,88 @@ class Method:
 
     label : for figures and tables
     kind : a name of `architectures.ARCHITECTURES` or `baselines.BASELINES`, or "NPE"
-    options : arguments of a network
-    learning_rate : Adam's, from the public code; ours for the CNN-BiLSTM, which it lacks
-    patience : see `TrainingSettings`. None for the vanilla LSTM, whose loss stands still for longer
-        than `PATIENCE` before it falls: it shall not lose because it was stopped.
+    options : what its class is made with, `NPESettings` for NPE; None where there is no choice
+    training : of a network. Learning rates are those of the public code, and ours for the
+        CNN-BiLSTM, which it lacks. Most networks stop after ten epochs without a lower validation
+        loss; the vanilla LSTM's loss stands still for longer than that before it falls, and it
+        shall not lose because it was stopped.
     """
 
     label: str
     kind: str
-    options: dict = field(default_factory=dict)
-    learning_rate: float = 1e-3
-    patience: int | None = PATIENCE
+    options: object = None
+    training: TrainingSettings | None = None
 
     @property
     def is_network(self):
         return self.kind in ARCHITECTURES
 
 
+_WITH_PATIENCE = TrainingSettings(patience=10)
+_QUICK = TrainingSettings(learning_rate=3e-3, patience=10)
+_TO_THE_END = TrainingSettings(learning_rate=1e-2)
 METHODS = {
-    "EEGTransformer": Method("EEGTransformer", "EEGTransformer"),
-    "EEGTransformer-time": Method("EEGTransformer, time", "EEGTransformer", {"tokens": "time"}),
-    "CNNBiLSTM": Method("CNN-BiLSTM", "CNNBiLSTM", {}, 3e-3),
-    "VanillaLSTM": Method("vanilla LSTM", "VanillaLSTM", {}, 1e-2, None),
-    "VanillaLSTM-mean": Method("LSTM, mean", "VanillaLSTM", {"readout": "mean"}, 1e-2, None),
-    "NPE": Method("NPE", "NPE"),
-    "MLP": Method("PCA + MLP", "MLPRegressor"),
-    "Ridge": Method("PCA + ridge", "RidgeRegressor"),
+    "EEGTransformer": Method(
+        "EEGTransformer", "EEGTransformer", EEGTransformerOptions(), _WITH_PATIENCE
+    ),
+    "EEGTransformer-time": Method(
+        "EEGTransformer, time",
+        "EEGTransformer",
+        EEGTransformerOptions(tokens="time"),
+        _WITH_PATIENCE,
+    ),
+    "CNNBiLSTM": Method("CNN-BiLSTM", "CNNBiLSTM", CNNBiLSTMOptions(), _QUICK),
+    "VanillaLSTM": Method("vanilla LSTM", "VanillaLSTM", VanillaLSTMOptions(), _TO_THE_END),
+    "VanillaLSTM-mean": Method(
+        "LSTM, mean", "VanillaLSTM", VanillaLSTMOptions(readout="mean"), _TO_THE_END
+    ),
+    "NPE": Method("NPE", "NPE", NPESettings()),
+    "MLP": Method("PCA + MLP", "MLPRegressor", MLPRegressorOptions()),
+    "Ridge": Method("PCA + ridge", "RidgeRegressor", RidgeRegressorOptions()),
     "Mean": Method("mean predictor", "MeanPredictor"),
 }
+
+
+@dataclass(frozen=True)
+class SimulationSettings:
+    """How experiments are simulated and recorded, where variants of the comparison differ.
+
+    prior_kind, prior_truncated : of the `Prior`
+    lowest_b_e : of the prior's range, 1/s; Table 1 has 50, the public code 5
+    integrator : of the `Protocol`
+    sampling_rate, drop_outliers, noise_seed : see `make_dataset`
+    """
+
+    prior_kind: str = "normal"
+    prior_truncated: bool = True
+    lowest_b_e: float = float(RANGES[B_E, 0])
+    integrator: str = "rk4"
+    sampling_rate: float = 250.0
+    drop_outliers: bool = False
+    noise_seed: int | None = None
+
+    @property
+    def prior(self):
+        """The `Prior` from which the parameters are drawn."""
+        ranges = RANGES.copy()
+        ranges[B_E, 0] = self.lowest_b_e
+        return Prior(self.prior_kind, self.prior_truncated, ranges)
+
+    def simulate(self, convention, n, seed):
+        """A `Dataset` of n experiments; those that diverge are left out without a warning."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DivergenceWarning)
+            return make_dataset(
+                n,
+                seed,
+                convention=convention,
+                prior=self.prior,
+                protocol=Protocol(method=self.integrator),
+                sampling_rate=self.sampling_rate,
+                drop_outliers=self.drop_outliers,
+                noise_seed=self.noise_seed,
+                threads=1,
+            )
 
 
 @dataclass(frozen=True)
@@ -69,161 +146,72 @@ class Variant:
     """A departure from the standard setting.
 
     label : for figures and tables
-    train, test : arguments of `make_dataset` for the training and the test experiments
-    noise_seed : see `Dataset`
+    train, test : of the training and the test experiments
     frozen_noise : one draw of noise for each training simulation instead of a new one every epoch
+    times_epochs : how many times as many epochs a network is trained
     """
 
     label: str
-    train: dict = field(default_factory=dict)
-    test: dict = field(default_factory=dict)
-    noise_seed: int | None = None
+    train: SimulationSettings = SimulationSettings()
+    test: SimulationSettings = SimulationSettings()
     frozen_noise: bool = False
+    times_epochs: int = 1
 
 
-def _published():
-    """The closest to the public code: normal prior with its tails, b_e from 5, and Euler's rule."""
-    ranges = RANGES.copy()
-    ranges[2, 0] = 5.0
-    return {
-        "prior": Prior(truncated=False, ranges=ranges),
-        "protocol": Protocol(method="euler"),
-        "drop_outliers": True,
-    }
-
-
-_UNIFORM = {"prior": Prior(kind="uniform")}
-_UNTRUNCATED = {"prior": Prior(truncated=False), "drop_outliers": True}
+_UNTRUNCATED = SimulationSettings(prior_truncated=False, drop_outliers=True)
+_UNIFORM = SimulationSettings(prior_kind="uniform")
+_FINE = SimulationSettings(sampling_rate=1000.0)
+# The closest to the public code: normal prior with its tails, b_e from 5, and Euler's rule.
+_PUBLISHED = replace(_UNTRUNCATED, lowest_b_e=5.0, integrator="euler")
+_SAME_NOISE = replace(_PUBLISHED, noise_seed=0)
 VARIANTS = {
     "standard": Variant("standard"),
     "frozen": Variant("frozen noise", frozen_noise=True),
     "untruncated": Variant("untruncated prior", train=_UNTRUNCATED),
     "uniform": Variant("uniform prior", _UNIFORM, _UNIFORM),
-    "1000Hz": Variant("1000 Hz", {"sampling_rate": 1000.0}, {"sampling_rate": 1000.0}),
-    "published": Variant("as published", _published(), _published(), frozen_noise=True),
-    "published-same": Variant("as published, the same noise", _published(), _published(), 0, True),
+    "1000Hz": Variant("1000 Hz", _FINE, _FINE),
+    "published": Variant("as published", _PUBLISHED, _PUBLISHED, frozen_noise=True),
+    "published-same": Variant(
+        "as published, the same noise", _SAME_NOISE, _SAME_NOISE, frozen_noise=True
+    ),
+    "longer": Variant("trained for longer", times_epochs=3),
 }
 
 
 @lru_cache(maxsize=1)
-def training_set(convention, n_simulations, seed, variant):
-    """The simulations that a cell trains on; those that diverge are left out without a warning."""
-    return _experiments(n_simulations, [seed, TRAIN], convention, variant, VARIANTS[variant].train)
+def training_set(convention, n_simulations, *, seed, variant):
+    """The `Dataset` that a training draws from a seed.
+
+    variant : a name of `VARIANTS`, or `SimulationSettings`
+    """
+    settings = VARIANTS[variant].train if isinstance(variant, str) else variant
+    return settings.simulate(convention, n_simulations, [seed, TRAIN])
 
 
 @lru_cache(maxsize=4)
 def test_set(convention, n_test, variant):
-    """The test simulations of a convention, the same for every method, noise level and seed."""
-    return _experiments(n_test, [0, TEST], convention, variant, VARIANTS[variant].test)
+    """The test `Dataset` of a convention, the same for every method, noise level and seed.
 
-
-def _experiments(n, seed, convention, variant, options):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DivergenceWarning)
-        noise_seed = VARIANTS[variant].noise_seed
-        options = {"noise_seed": noise_seed, "threads": 1, **options}
-        return make_dataset(n, seed, convention=convention, **options)
-
-
-def cell(convention, method, noise_factor, seed, n_simulations, n_test, epochs, variant, keep):
-    """Train one method and let it estimate the test set's parameters.
-
-    convention, method, variant : names; keep : the last of `KEEP` that is wanted
-
-    Of the simulations 80 % train, 10 % validate and stop early, and 10 % are left over, as in the
-    public code. Estimates are scored for the nine parameters and the products C a_1..C a_4. These
-    are the products of a network's estimates; NPE gives their posterior means, and a baseline is
-    fitted to them as well.
-
-    Returns a `Result`: the table "scores" (see `scoring.score`, errors in prior standard
-    deviations); the table "history" of networks and NPE (epoch, train_loss, validation_loss); on
-    demand the array "estimates" (n_test, 13) in physical units and the weights, as "weights/name";
-    the values "snr_db", "n_train" and, with the weights of NPE, "config".
+    variant : a name of `VARIANTS`, or `SimulationSettings`
     """
-    if keep not in KEEP:
-        raise ValueError(f"keep: got {keep!r}, expected one of {', '.join(KEEP)}")
-    made, chosen = METHODS[method], VARIANTS[variant]
-    train, validation, _ = training_set(convention, n_simulations, seed, variant).split(
-        np.random.default_rng([seed, VALIDATION])
-    )
-    test = test_set(convention, n_test, variant)
-    history, weights, config = None, {}, None
-    if made.is_network:
-        sizes = train.n_channels, train.n_times, train.theta.shape[1]
-        model = build_regressor(made.kind, sizes, seed=seed, **made.options)
-        settings = TrainingSettings(
-            epochs=epochs,
-            learning_rate=made.learning_rate,
-            patience=made.patience,
-            frozen_noise=chosen.frozen_noise,
-        )
-        options = {"noise_factor": noise_factor, "seed": seed, "progress": False}
-        history = fit(model, train, validation, settings=settings, **options)
-        history = history.drop(columns="seconds")
-        weights = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
-    elif made.kind == "NPE":
-        prior = chosen.train.get("prior")
-        options = {"noise_factor": noise_factor, "seed": seed, "prior": prior}
-        options["frozen_noise"] = chosen.frozen_noise
-        model = flows.train_npe(train, validation, **options)
-        history = model.history
-        weights, config = model.state()
-    else:
-        source = observations(train, noise_factor, seed=seed)
-        model = BASELINES[made.kind]().fit(source, quantities(train.theta))
-    estimates = estimate(model, test, noise_factor)
-    scores = scoring.score(
-        quantities(test.theta),
-        estimates,
-        QUANTITY_NAMES,
-        scale=chosen.test.get("prior", Prior()).quantity_std,
-    )
-    arrays = {}
-    if keep != "scores":
-        arrays["estimates"] = estimates
-    if keep == "weights":
-        arrays |= {f"weights/{name}": array for name, array in weights.items()}
-    return Result(
-        tables={"scores": scores.round(6)} | ({} if history is None else {"history": history}),
-        arrays=arrays,
-        values={"snr_db": test.snr_db(noise_factor), "n_train": len(train)}
-        | ({"config": config} if config and keep == "weights" else {}),
-    )
+    settings = VARIANTS[variant].test if isinstance(variant, str) else variant
+    return settings.simulate(convention, n_test, [0, TEST])
 
 
-def estimate(model, test, noise_factor):
+def estimate(model, test, noise_factor, *, n_points=64, batch_size=256):
     """Estimates (n, 13) of `QUANTITY_NAMES`, float32, by a trained model, from one draw of noise.
 
-    model : a network, a `flows.Posterior` or a baseline, as trained by `cell`
+    model : a network, a `flows.Posterior` or a baseline that was fitted to these quantities
+    n_points : of a posterior's mean, see `flows.Posterior.mean`
+    batch_size : of a network, see `training.predict`
     """
     if isinstance(model, torch.nn.Module):
-        estimates = quantities(predict(model, test, noise_factor=noise_factor, seed=TEST))
+        theta = predict(model, test, noise_factor=noise_factor, seed=TEST, batch_size=batch_size)
+        estimates = quantities(theta)
     else:
-        observed = observations(test, noise_factor, seed=TEST)
+        observed = test.observe(noise_factor, seed=TEST)
         if isinstance(model, flows.Posterior):
-            estimates = model.mean(observed, seed=TEST, of=quantities)
+            estimates = model.mean(observed, seed=TEST, n_points=n_points, of=quantities)
         else:
             estimates = model.predict(observed)
     return estimates.astype(np.float32)
-
-
-def reload(config, result):
-    """The trained network or posterior of a cell whose weights were kept.
-
-    config : the arguments of `cell`; result : what it returned. Raises ValueError without weights.
-    """
-    weights = weights_of(result)
-    made = METHODS[config["method"]]
-    if not made.is_network:
-        return flows.Posterior.from_state(weights, result.values["config"])
-    test = test_set(config["convention"], config["n_test"], config["variant"])
-    sizes = test.n_channels, test.n_times, test.theta.shape[1]
-    network = build_regressor(made.kind, sizes, seed=0, **made.options)
-    network.load_state_dict({name: torch.tensor(array) for name, array in weights.items()})
-    return network.eval()
-
-
-def observations(dataset, noise_factor, seed):
-    """Matched-filter outputs (n, n_times) of the whole dataset with one draw of noise, mV."""
-    noise = torch.Generator().manual_seed(seed)
-    return dataset.source(np.arange(len(dataset)), noise_factor, noise).numpy()

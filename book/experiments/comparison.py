@@ -1,30 +1,219 @@
-"""The grid of the comparison, its scores, and a command line that computes it.
+"""The study's comparison: every method at every noise level, in variants, on more simulations.
 
-    python -m experiments.comparison list --tier paper        every cell of the grid
-    python -m experiments.comparison status --tier paper      how many are computed, and what is left
-    python -m experiments.comparison run --tier paper         compute what is missing, two cells at a time
-    python -m experiments.comparison run --dask tcp://host:8786   ... on the workers of a Dask cluster
-    python -m experiments.comparison run --of curves          the learning curves instead of the comparison;
-                                                   "longer": the LSTM trained for longer
-
-A run that is stopped loses the cells it was at; given again, it goes on with the others.
+A run draws its own training experiments, trains one method on them and estimates the parameters of
+test experiments that all runs of a convention share. `grid` holds all of them, and is asked for in
+parts: `standard_grid`, `tabulated_grid`, `variant_grid`, `curves_grid` and `longer_grid`.
 """
 
-import argparse
-import sys
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass, field, replace
 
+import numpy as np
 import pandas as pd
+import torch
 
-from experiments.compared_methods import METHODS, VARIANTS, cell
-from experiments.results import TIERS, Store, check_tier, write_manifest
-from jrlib.parameters import get_convention
+from experiments.compared_methods import (
+    METHODS,
+    SCORES,
+    VARIANTS,
+    CNNBiLSTMOptions,
+    EEGTransformerOptions,
+    MLPRegressorOptions,
+    RidgeRegressorOptions,
+    SimulationSettings,
+    VanillaLSTMOptions,
+    estimate,
+    test_set,
+    training_set,
+)
+from experiments.runs import Experiment, Found, Result, check_tier
+from experiments.settings import CONVENTIONS, N_TEST, STUDY_NOISE, VALIDATION
+from jrlib.diagnostics import scoring
+from jrlib.inference import flows
+from jrlib.inference.flows import NPESettings
+from jrlib.neural.architectures import ARCHITECTURES, build_regressor
+from jrlib.neural.baselines import BASELINES
+from jrlib.neural.training import TrainingSettings, fit
+from jrlib.parameters import QUANTITY_NAMES, get_convention, quantities
 
-NAME = "comparison"  # of the results in the store
-SEED = 2025  # the first one, of the book's
-CONVENTIONS = ("RELEASED", "CLASSIC")
-RECORDED = 1.0  # noise factor of the published numbers, of the variants, and where weights are kept
+KEEP = ("scores", "estimates", "weights")  # each of them with those before it
+HISTORY = ("epoch", "train_loss", "validation_loss")
+_FOLLOWS = {"named": False}  # from the method or the variant
+
+
+@dataclass(frozen=True)
+class Config:
+    """One method in one setting; `configuration` makes it from names.
+
+    convention, method, variant : names; the latter two of `METHODS` and `VARIANTS`
+    seed : of the training's simulations, initial weights, order and noise
+    noise_factor : multiplies the covariance of the sensor noise, in training and test
+    n_simulations : of which a part trains and a part validates; the rest is left over, as in the
+        public code
+    n_test : test simulations, the same for all runs of a convention
+    n_bootstrap, n_points : of the scores' intervals, and of NPE's posterior means
+    keep : the last of `KEEP` that is stored; it makes no other run
+    The others follow from the method and the variant. Those of other methods are None.
+    """
+
+    convention: str
+    method: str
+    seed: int
+    noise_factor: float = STUDY_NOISE
+    n_simulations: int = 1000
+    n_test: int = 2000
+    variant: str = "standard"
+    train_part: float = 0.8
+    validation_part: float = 0.1
+    n_bootstrap: int = 1000
+    n_points: int = 64
+    keep: str = field(default="scores", compare=False, metadata=_FOLLOWS)
+    training_simulations: SimulationSettings = field(
+        default=SimulationSettings(), metadata=_FOLLOWS
+    )
+    test_simulations: SimulationSettings = field(default=SimulationSettings(), metadata=_FOLLOWS)
+    training: TrainingSettings | None = field(default=None, metadata=_FOLLOWS)
+    transformer: EEGTransformerOptions | None = field(default=None, metadata=_FOLLOWS)
+    lstm: VanillaLSTMOptions | None = field(default=None, metadata=_FOLLOWS)
+    cnn_bilstm: CNNBiLSTMOptions | None = field(default=None, metadata=_FOLLOWS)
+    npe: NPESettings | None = field(default=None, metadata=_FOLLOWS)
+    ridge: RidgeRegressorOptions | None = field(default=None, metadata=_FOLLOWS)
+    mlp: MLPRegressorOptions | None = field(default=None, metadata=_FOLLOWS)
+
+
+# The field that holds the options of a kind of method.
+OPTIONS = {
+    "EEGTransformer": "transformer",
+    "VanillaLSTM": "lstm",
+    "CNNBiLSTM": "cnn_bilstm",
+    "NPE": "npe",
+    "RidgeRegressor": "ridge",
+    "MLPRegressor": "mlp",
+}
+
+
+def configuration(
+    convention, method, seed, *, variant="standard", epochs=50, npe_epochs=40, **fields
+):
+    """The `Config` of a method in a variant, with all that follows from these two.
+
+    epochs : of a network, at most; npe_epochs : of NPE; fields : others of `Config`
+    Raises ValueError for an unknown convention, method, variant or kind of what is kept.
+    """
+    _check_choice("method", method, METHODS)
+    _check_choice("variant", variant, VARIANTS)
+    _check_choice("keep", fields.get("keep", KEEP[0]), KEEP)
+    made, varied = METHODS[method], VARIANTS[variant]
+    options, training = made.options, made.training
+    if made.is_network:
+        epochs *= varied.times_epochs
+        training = replace(training, epochs=epochs, frozen_noise=varied.frozen_noise)
+    if made.kind == "NPE":
+        options = replace(options, epochs=npe_epochs, frozen_noise=varied.frozen_noise)
+    if options is not None:
+        fields[OPTIONS[made.kind]] = options
+    return Config(
+        convention=get_convention(convention).name,
+        method=method,
+        seed=seed,
+        variant=variant,
+        training_simulations=varied.train,
+        test_simulations=varied.test,
+        training=training,
+        **fields,
+    )
+
+
+def run(config):
+    """Train one method and let it estimate the test set's parameters.
+
+    Estimates are scored for the nine parameters and the products C a_1..C a_4. These are the
+    products of a network's estimates; NPE gives their posterior means, and a baseline is fitted to
+    them as well.
+
+    Returns a `Result`: the table "scores" (see `scoring.score`, errors in prior standard
+    deviations); the table "history" (epoch, train_loss, validation_loss), empty for a baseline; as
+    the configuration has it the array "estimates" (n_test, 13) in physical units and the weights;
+    the values "snr_db" and "n_train".
+    """
+    kind = METHODS[config.method].kind
+    simulated = training_set(
+        config.convention,
+        config.n_simulations,
+        seed=config.seed,
+        variant=config.training_simulations,
+    )
+    parts = config.train_part, config.validation_part
+    train, validation, _ = simulated.split(
+        np.random.default_rng([config.seed, VALIDATION]), (*parts, 1.0 - sum(parts))
+    )
+    options = {} if kind not in OPTIONS else asdict(getattr(config, OPTIONS[kind]))
+    of_training = {"noise_factor": config.noise_factor, "seed": config.seed}
+    history, weights, about = pd.DataFrame(columns=HISTORY), {}, {}
+    if kind in ARCHITECTURES:
+        sizes = train.n_channels, train.n_times, train.theta.shape[1]
+        model = build_regressor(kind, sizes, seed=config.seed, **options)
+        history = fit(
+            model, train, validation, settings=config.training, progress=False, **of_training
+        )[[*HISTORY]]
+        weights = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
+        about = model.config
+    elif kind == "NPE":
+        prior = config.training_simulations.prior
+        model = flows.train_npe(train, validation, prior=prior, settings=config.npe, **of_training)
+        history = model.history
+        weights, about = model.state()
+    else:
+        source = train.observe(**of_training)
+        model = BASELINES[kind](**options).fit(source, quantities(train.theta))
+    scored = _score(config, model)
+    return Result(
+        tables=scored.tables | {"history": history},
+        arrays=scored.arrays if config.keep != "scores" else {},
+        values=scored.values | {"n_train": len(train)},
+        weights=weights if config.keep == "weights" else {},
+        about=about if config.keep == "weights" else {},
+    )
+
+
+def rescore(config, weights, about):
+    """What stored weights give again: scores, estimates and the signal-to-noise ratio."""
+    return _score(config, rebuild(weights, about))
+
+
+def rebuild(weights, about):
+    """The trained network or `flows.Posterior` of a run, from what `Found.weights` gives."""
+    if "name" not in about:  # which a network has
+        return flows.Posterior.from_state(weights, about)
+    options = dict(about)
+    sizes = [options.pop(name) for name in ("n_channels", "n_times", "n_outputs")]
+    network = build_regressor(options.pop("name"), sizes, seed=0, **options)
+    network.load_state_dict({name: torch.tensor(array) for name, array in weights.items()})
+    return network.eval()
+
+
+def _score(config, model):
+    """Scores, estimates and signal-to-noise ratio of a trained model, as a `Result`."""
+    test = test_set(config.convention, config.n_test, config.test_simulations)
+    batch = {"batch_size": config.training.evaluation_batch_size} if config.training else {}
+    estimates = estimate(model, test, config.noise_factor, n_points=config.n_points, **batch)
+    scores = scoring.score(
+        quantities(test.theta),
+        estimates,
+        QUANTITY_NAMES,
+        scale=config.test_simulations.prior.quantity_std,
+        n_bootstrap=config.n_bootstrap,
+    )
+    return Result(
+        {"scores": scores.round(6)},
+        {"estimates": estimates},
+        {"snr_db": test.snr_db(config.noise_factor)},
+    )
+
+
+NETWORKS = tuple(name for name, method in METHODS.items() if method.is_network)
+LSTM = "VanillaLSTM"  # which learns or does not, by chance
+OTHERS = tuple(name for name in NETWORKS if name != LSTM)
+REGRESSIONS = ("MLP", "Ridge")  # the baselines that have something to learn
 # Which methods each variant is computed for, and in which conventions.
 VARIED = {
     "frozen": (("EEGTransformer", "VanillaLSTM", "NPE"), CONVENTIONS),
@@ -33,82 +222,77 @@ VARIED = {
     "published": (("EEGTransformer", "VanillaLSTM", "NPE"), ("RELEASED",)),
     "published-same": (("EEGTransformer", "VanillaLSTM", "NPE"), ("RELEASED",)),
 }
-
-
-@dataclass(frozen=True)
-class Size:
-    """How large the comparison is at a tier.
-
-    n_simulations : per cell, of which 80 % train, 10 % validate and stop early, and 10 % are left
-        over, as in the public code
-    n_test : test simulations, the same for all cells of a convention
-    epochs : of the networks, at most
-    n_seeds, n_seeds_cheap : trainings of a network, and of a method that takes seconds
-    noise_factors : of the grid
-    variants : names of `VARIED` that are computed as well
-    """
-
-    n_simulations: int
-    n_test: int
-    epochs: int
-    n_seeds: int
-    n_seeds_cheap: int
-    noise_factors: tuple
-    variants: tuple = tuple(VARIED)
-
-
+# n_simulations : of a training; n_test : see `Config`
+# epochs, npe_epochs : of networks and of NPE, at most
+# n_seeds, n_seeds_cheap : trainings of a network, and of a method that takes seconds
+# noise_factors : of the standard grid; variants : names of `VARIED` that are computed as well
+# most_seen : how many simulations a network of the learning curves sees at most, epoch after epoch.
+#     NPE, which takes its epochs, has no such limit.
 SIZES = {
-    "smoke": Size(100, 40, 2, 1, 1, (1.0,), ("published",)),
-    "fast": Size(400, 500, 12, 2, 2, (1.0, 1e4, 1e6), ("published",)),
-    "paper": Size(1000, 2000, 50, 3, 5, (0.0, 0.1, 0.5, 1.0, 10.0, 100.0, 1e3, 1e4, 1e6)),
+    "smoke": {
+        "n_simulations": 100,
+        "n_test": N_TEST["smoke"],
+        "epochs": 2,
+        "npe_epochs": 40,
+        "n_seeds": 1,
+        "n_seeds_cheap": 1,
+        "noise_factors": (1.0,),
+        "variants": ("published",),
+        "most_seen": 400,
+    },
+    "fast": {
+        "n_simulations": 400,
+        "n_test": N_TEST["fast"],
+        "epochs": 12,
+        "npe_epochs": 40,
+        "n_seeds": 2,
+        "n_seeds_cheap": 2,
+        "noise_factors": (1.0, 1e4, 1e6),
+        "variants": ("published",),
+        "most_seen": 5000,
+    },
+    "paper": {
+        "n_simulations": 1000,
+        "n_test": N_TEST["paper"],
+        "epochs": 50,
+        "npe_epochs": 40,
+        "n_seeds": 3,
+        "n_seeds_cheap": 5,
+        "noise_factors": (0.0, 0.1, 0.5, 1.0, 10.0, 100.0, 1e3, 1e4, 1e6),
+        "variants": tuple(VARIED),
+        "most_seen": 200_000,
+    },
 }
-
-
-@dataclass(frozen=True)
-class Curve:
-    """Learning curves: trainings on more simulations than the comparison has.
-
-    budgets : pairs of simulations for a training, and trainings on so many
-    """
-
-    methods: tuple
-    noise_factors: tuple
-    budgets: tuple
-
-
-NETWORKS = tuple(name for name, method in METHODS.items() if method.is_network)
-LSTM = "VanillaLSTM"  # which learns or does not, by chance
-OTHERS = tuple(name for name in NETWORKS if name != LSTM)
-BASELINES = ("MLP", "Ridge")  # those that have something to learn
+# The learning curves: methods, noise factors, and pairs of simulations for a training and trainings
+# on so many, which are more than the standard grid has.
 CURVES = {
-    "smoke": (Curve((*NETWORKS, "NPE", *BASELINES), (1.0,), ((200, 1),)),),
+    "smoke": (((*NETWORKS, "NPE", *REGRESSIONS), (1.0,), ((200, 1),)),),
     "fast": (
-        Curve((*NETWORKS, "NPE", *BASELINES), (1.0,), ((1000, 1),)),
-        Curve(BASELINES, (1.0,), ((4000, 1),)),
+        ((*NETWORKS, "NPE", *REGRESSIONS), (1.0,), ((1000, 1),)),
+        (REGRESSIONS, (1.0,), ((4000, 1),)),
     ),
     "paper": (
-        Curve(OTHERS, (1.0,), ((3000, 1), (10_000, 1), (30_000, 1))),
-        Curve((LSTM,), (1.0,), ((3000, 3), (10_000, 1), (30_000, 1))),
-        Curve(("NPE",), (1.0, 1e4), ((3000, 1), (10_000, 1), (30_000, 1))),
-        Curve(BASELINES, (1.0, 1e4), ((3000, 3), (10_000, 3), (30_000, 3), (100_000, 1))),
+        (OTHERS, (1.0,), ((3000, 1), (10_000, 1), (30_000, 1))),
+        ((LSTM,), (1.0,), ((3000, 3), (10_000, 1), (30_000, 1))),
+        (("NPE",), (1.0, 1e4), ((3000, 1), (10_000, 1), (30_000, 1))),
+        (REGRESSIONS, (1.0, 1e4), ((3000, 3), (10_000, 3), (30_000, 3), (100_000, 1))),
     ),
 }
-# How many simulations a network sees in training on them at most, epoch after epoch. NPE, which
-# takes `flows.train_npe`'s epochs, has no such limit.
-SEEN = {"smoke": 400, "fast": 5000, "paper": 200_000}
-LONGER = 3  # times as many epochs, see `longer_grid`
-
-# The same for NPE's own chapter: simulations and epochs of training, and of a second training at
-# the size of the published study; test simulations, and samples of the posterior for each.
-_FEW = {"n_few": 1000, "epochs_few": 40}
-NPE_SIZES = {
-    "smoke": {"n": 200, "epochs": 2, "n_few": 100, "epochs_few": 2, "n_test": 100, "n_samples": 30},
-    "fast": {"n": 10_000, "epochs": 10, **_FEW, "n_test": 300, "n_samples": 150},
-    "paper": {"n": 100_000, "epochs": 20, **_FEW, "n_test": 500, "n_samples": 200},
-}
 
 
-def grid(
+def grid(tier, seed):
+    """The configurations of all parts: those on as many simulations as the study, then the others.
+
+    The first seed comes before the others.
+    """
+    configs = standard_grid(tier, seed) + tabulated_grid(tier, seed)
+    for variant in SIZES[tier]["variants"]:
+        configs += variant_grid(tier, seed, variant)
+    configs = sorted(configs, key=lambda config: config.seed)
+    return configs + longer_grid(tier, seed) + curves_grid(tier, seed)
+
+
+def standard_grid(
     tier,
     seed,
     *,
@@ -117,136 +301,141 @@ def grid(
     methods=tuple(METHODS),
     noise_factors=None,
 ):
-    """The configurations of `compared_methods.cell`: all combinations, the first seed's before others.
+    """All combinations, the first seed's before others.
 
     noise_factors : the tier's by default
     Raises ValueError for an unknown tier, variant, convention or method.
     """
     check_tier(tier)
-    if variant not in VARIANTS:
-        raise ValueError(f"variant: got {variant!r}, expected one of {', '.join(VARIANTS)}")
+    size, sizes = SIZES[tier], _sizes(tier)
     for method in methods:
-        if method not in METHODS:
-            raise ValueError(f"method: got {method!r}, expected one of {', '.join(METHODS)}")
-    size = SIZES[tier]
+        _check_choice("method", method, METHODS)
     return [
-        {
-            **_config(size, convention, method, noise_factor, seed + repeat),
-            "variant": variant,
-            "keep": _keep(convention, variant, noise_factor, repeat),
-        }
-        for repeat in range(max(size.n_seeds, size.n_seeds_cheap))
+        configuration(
+            convention,
+            method,
+            seed + repeat,
+            variant=variant,
+            noise_factor=float(noise_factor),
+            keep=_keep(variant, noise_factor, first=repeat == 0 and convention in CONVENTIONS),
+            **sizes,
+        )
+        for repeat in range(max(size["n_seeds"], size["n_seeds_cheap"]))
         for convention in conventions
-        for noise_factor in (size.noise_factors if noise_factors is None else noise_factors)
+        for noise_factor in (size["noise_factors"] if noise_factors is None else noise_factors)
         for method in methods
-        if repeat < (size.n_seeds if METHODS[method].is_network else size.n_seeds_cheap)
+        if repeat < (size["n_seeds"] if METHODS[method].is_network else size["n_seeds_cheap"])
     ]
 
 
 def variant_grid(tier, seed, variant):
-    """The configurations of `compared_methods.cell` for a variant, at one noise level; see `grid`."""
+    """A variant, at one noise level; see `standard_grid`."""
     methods, conventions = VARIED[variant]
-    options = {"methods": methods, "conventions": conventions, "noise_factors": [RECORDED]}
-    return grid(tier, seed, variant=variant, **options)
+    return standard_grid(
+        tier,
+        seed,
+        variant=variant,
+        methods=methods,
+        conventions=conventions,
+        noise_factors=[STUDY_NOISE],
+    )
 
 
 def tabulated_grid(tier, seed):
     """The same in the third convention, TABULATED, at one noise level, for what takes seconds."""
     cheap = [name for name, method in METHODS.items() if not method.is_network]
-    options = {"methods": cheap, "noise_factors": [RECORDED]}
-    return grid(tier, seed, conventions=("TABULATED",), **options)
-
-
-def curves_grid(tier, seed):
-    """The configurations of `compared_methods.cell` for `CURVES`, few simulations first."""
-    check_tier(tier)
-    size = SIZES[tier]
-    configs = [
-        {
-            **_config(size, convention, method, noise_factor, seed + repeat),
-            "n_simulations": n_simulations,
-            "epochs": max(1, min(size.epochs, round(SEEN[tier] / n_simulations))),
-        }
-        for curve in CURVES[tier]
-        for noise_factor in curve.noise_factors
-        for method in curve.methods
-        for n_simulations, n_trainings in curve.budgets
-        for repeat in range(n_trainings)
-        for convention in CONVENTIONS
-    ]
-    return sorted(configs, key=lambda config: config["n_simulations"])
+    return standard_grid(
+        tier, seed, conventions=("TABULATED",), methods=cheap, noise_factors=[STUDY_NOISE]
+    )
 
 
 def longer_grid(tier, seed):
-    """The vanilla LSTM trained `LONGER` times as many epochs on the grid's own simulations.
+    """The vanilla LSTM trained for longer on the standard grid's own simulations.
 
     It tells what more simulations do from what the longer training does that comes with them; under
-    CLASSIC, where the curves see this network learn. The others stop early.
+    CLASSIC, where the learning curves see this network learn. The others stop early.
     """
-    options = {"conventions": ["CLASSIC"], "methods": [LSTM], "noise_factors": [RECORDED]}
-    return [
-        {**config, "epochs": LONGER * config["epochs"], "keep": "scores"}
-        for config in grid(tier, seed, **options)
+    return standard_grid(
+        tier,
+        seed,
+        variant="longer",
+        conventions=["CLASSIC"],
+        methods=[LSTM],
+        noise_factors=[STUDY_NOISE],
+    )
+
+
+def curves_grid(tier, seed):
+    """The learning curves `CURVES`, few simulations first."""
+    check_tier(tier)
+    size = SIZES[tier]
+    configs = [
+        configuration(
+            convention,
+            method,
+            seed + repeat,
+            noise_factor=noise_factor,
+            **_sizes(tier)
+            | {
+                "n_simulations": n_simulations,
+                "epochs": max(1, min(size["epochs"], round(size["most_seen"] / n_simulations))),
+            },
+        )
+        for methods, noise_factors, budgets in CURVES[tier]
+        for noise_factor in noise_factors
+        for method in methods
+        for n_simulations, n_trainings in budgets
+        for repeat in range(n_trainings)
+        for convention in CONVENTIONS
     ]
+    return sorted(configs, key=lambda config: config.n_simulations)
 
 
-def _config(size, convention, method, noise_factor, seed):
-    """The configuration of a standard cell, of which only the scores are kept."""
-    return {
-        "convention": get_convention(convention).name,
-        "method": method,
-        "noise_factor": float(noise_factor),
-        "seed": seed,
-        "n_simulations": size.n_simulations,
-        "n_test": size.n_test,
-        "epochs": size.epochs,
-        "variant": "standard",
-        "keep": "scores",
-    }
+def _sizes(tier):
+    return {name: SIZES[tier][name] for name in ("n_simulations", "n_test", "epochs", "npe_epochs")}
 
 
-def _keep(convention, variant, noise_factor, repeat):
+def _keep(variant, noise_factor, *, first):
     """Weights take megabytes: kept once for every method in the conventions that are compared."""
     if variant.startswith("published"):
         return "estimates"
-    recorded = (variant, noise_factor, repeat) == ("standard", RECORDED, 0)
-    return "weights" if recorded and convention in CONVENTIONS else "scores"
+    standard = variant == "standard" and noise_factor == STUDY_NOISE
+    return "weights" if standard and first else "scores"
 
 
-def comparison_grid(tier, seed):
-    """The configurations of all grids on as many simulations as the study, first seed first."""
-    configs = grid(tier, seed) + tabulated_grid(tier, seed)
-    for variant in SIZES[tier].variants:
-        configs += variant_grid(tier, seed, variant)
-    return sorted(configs, key=lambda config: config["seed"])
+def _check_choice(name, value, allowed):
+    if value not in allowed:
+        raise ValueError(f"{name}: got {value!r}, expected one of {', '.join(allowed)}")
 
 
-# For the command line.
-GRIDS = {"comparison": comparison_grid, "curves": curves_grid, "longer": longer_grid}
+EXPERIMENT = Experiment(
+    "comparison",
+    Config,
+    run,
+    grid,
+    tables={
+        "scores": SCORES,
+        "history": {"epoch": int, "train_loss": float, "validation_loss": float},
+    },
+    values={"snr_db": float, "n_train": int},
+    level="retrained",
+    rescore=rescore,
+)
 
 
-def compute(store, configs, **options):
-    """`store.get_many` for cells: their results, in the order of configs."""
-    return store.get_many(NAME, cell, configs, **options)
+def scores(found):
+    """Metrics averaged over the seeds.
 
-
-def scores(configs, results):
-    """Metrics of cells, averaged over seeds.
-
-    configs, results : as given to and returned by `compute`
+    found : `runs.Found` of this experiment, or rows of its table "scores" as a DataFrame
     Returns a DataFrame with a row for each variant, convention, noise factor, method, number of
     simulations, parameter (of `QUANTITY_NAMES`) and metric: value (mean over the seeds), low, high
     (the hull of the seeds' 95 % bootstrap intervals over test simulations, so it covers both
     sources of chance), spread (standard deviation over the seeds), n (test simulations), n_seeds,
     snr_db.
     """
-    settings = ("variant", "convention", "noise_factor", "method", "n_simulations")
-    frames = []
-    for config, result in zip(configs, results, strict=True):
-        keys = {name: config[name] for name in (*settings, "seed")}
-        frames.append(result.tables["scores"].assign(**keys, snr_db=result.values["snr_db"]))
-    by = [*settings, "parameter", "metric", "n", "snr_db"]
-    grouped = pd.concat(frames).groupby(by, sort=False)
+    frame = found.table("scores") if isinstance(found, Found) else found
+    setting = ["variant", "convention", "noise_factor", "method", "n_simulations"]
+    grouped = frame.groupby([*setting, "parameter", "metric", "n", "snr_db"], sort=False)
     return grouped.agg(
         value=("value", "mean"),
         low=("low", "min"),
@@ -254,52 +443,3 @@ def scores(configs, results):
         spread=("value", "std"),
         n_seeds=("seed", "nunique"),
     ).reset_index()
-
-
-def status(store, configs):
-    """How much is computed: a DataFrame by variant and method of cells, done, and hours of work.
-
-    hours : processor time of the cells left, from the mean of those done (NaN before the first)
-    """
-    rows = []
-    for config in configs:
-        stored = store.stored(NAME, config)
-        seconds = None if stored is None else stored.record["cpu_seconds"]
-        rows.append((config["variant"], config["method"], stored is not None, seconds))
-    frame = pd.DataFrame(rows, columns=["variant", "method", "done", "seconds"])
-    table = frame.groupby(["variant", "method"], sort=False).agg(
-        cells=("done", "size"), done=("done", "sum"), seconds=("seconds", "mean")
-    )
-    table["hours"] = (table.cells - table.done) * table.seconds.astype(float) / 3600.0
-    return table.drop(columns="seconds").reset_index()
-
-
-def main(arguments=None):
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.comparison",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("command", choices=("list", "status", "run"))
-    parser.add_argument("--of", default="comparison", choices=GRIDS, help="whose cells")
-    parser.add_argument("--tier", default="fast", choices=TIERS)
-    parser.add_argument("--seed", default=SEED, type=int, help="the first one")
-    parser.add_argument("--results", default="results", type=Path, help="folder of the store")
-    parser.add_argument("--jobs", default=2, type=int, help="cells side by side")
-    parser.add_argument("--dask", metavar="ADDRESS", help="of a Dask scheduler, instead of --jobs")
-    chosen = parser.parse_args(arguments)
-    store = Store(chosen.results, chosen.tier)
-    configs = GRIDS[chosen.of](chosen.tier, chosen.seed)
-    if chosen.command == "list":
-        print(pd.DataFrame(configs).to_string(index=False))
-        return
-    if chosen.command == "run":
-        compute(store, configs, n_jobs=chosen.jobs, dask=chosen.dask)
-        write_manifest(chosen.results)
-    table = status(store, configs)
-    print(table.to_string(index=False, float_format="{:.2f}".format, na_rep=""))
-    print(f"{table.done.sum()} of {table.cells.sum()} cells are in {store.root / store.tier}")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

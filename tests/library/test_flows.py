@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import torch
 from sbi.diagnostics import run_sbc
-from scipy.stats import kstest
+from scipy.stats import ks_2samp, kstest
 
-from experiments import npe
 from jrlib.diagnostics import calibration
 from jrlib.inference import flows
 from jrlib.parameters import quantities
@@ -107,6 +106,23 @@ def test_log_prob_is_a_density_in_physical_units(trained, test_data):
     assert np.exp(wide - Prior().log_prob(draws)).mean() == pytest.approx(1.0, abs=0.3)
     outside = dataset.theta[:1] * 100.0
     assert trained.log_prob(outside, x[:1])[0] == -np.inf
+
+
+def test_densities_and_samples_are_those_of_sbis_own_posterior(trained, test_data):
+    """sbi's `DirectPosterior` over the standard coordinates, with the same network."""
+    dataset, x = test_data
+    theta = dataset.theta[:5]
+    z = torch.from_numpy(Prior().to_standard(theta)).float()
+    normal = -0.5 * (z**2).sum(dim=1) - 4.5 * np.log(2.0 * np.pi)
+    expected = trained.sbi.log_prob_batched(z[None], torch.from_numpy(x[:5]))[0] - normal
+    found = trained.log_prob(theta, x[:5]) - Prior().log_prob(theta)
+    np.testing.assert_allclose(found, expected.detach(), atol=1e-4)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        theirs = trained.sbi.sample((4000,), x=torch.from_numpy(x[0]), show_progress_bars=False)
+    ours = Prior().to_standard(trained.sample(x[0], 4000, seed=1))
+    for one, other in zip(ours.T, theirs.numpy().T, strict=True):
+        assert ks_2samp(one, other).pvalue > 1e-4
 
 
 def test_samples_stay_within_the_prior(trained, test_data):
@@ -233,12 +249,3 @@ def test_bad_training_sets():
     settings = flows.NPESettings(epochs=1)
     with pytest.raises(ValueError, match="epochs"):
         flows.train_npe(dataset, dataset, noise_factor=1.0, seed=0, settings=settings)
-
-
-@pytest.mark.parametrize("prior", ["normal", "uniform"])
-def test_study_stores_what_rebuilds_the_posterior(prior):
-    result = npe.study("RELEASED", 1.0, n_simulations=40, epochs=2, seed=0, prior=prior)
-    rebuilt = flows.Posterior.from_state(result.arrays, result.values["config"])
-    assert rebuilt.prior == Prior(kind=prior)
-    assert rebuilt.sample(np.sin(np.arange(301.0)), 4, seed=0).shape == (4, 9)
-    assert list(result.tables["history"]) == ["epoch", "train_loss", "validation_loss"]

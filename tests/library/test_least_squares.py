@@ -3,16 +3,16 @@
 import numpy as np
 import pytest
 
-from experiments import compared_methods, least_squares_fits
 from jrlib.inference import least_squares
 from jrlib.inference.likelihood import Likelihood
 from jrlib.parameters import TYPICAL
 from jrlib.priors import Prior
+from jrlib.sensors.datasets import make_dataset
 
 
 @pytest.fixture(scope="module")
 def experiment():
-    test = compared_methods.test_set("RELEASED", 4, "standard")
+    test = make_dataset(4, 0, convention="RELEASED")
     return test, Likelihood.of(test, 1.0), test.observe(1.0, seed=0)
 
 
@@ -67,12 +67,3 @@ def test_what_no_parameters_give_is_not_explained_after_all_guesses(experiment, 
     assert not explained
     assert len(guesses) == settings.n_guesses
     assert len(np.unique(guesses, axis=0)) == settings.n_guesses
-
-
-def test_the_result_scores_its_own_fits():
-    result = least_squares_fits.fits("RELEASED", 1.0, 4, 0)
-    assert len(result.tables["fits"]) == 4
-    assert result.tables["fits"].explained.all()
-    values = result.tables["scores"].set_index(["metric", "parameter"]).value
-    assert values["pearson", "A_i"] > 0.99
-    assert values["rmse", "b_i"] < 0.1

@@ -14,7 +14,7 @@ from jrlib.sensors.datasets import make_dataset
 # Combinations whose likelihood is profiled, and how far: from the typical value over this factor to
 # the typical value times it.
 FACTORS = {"A_e": 3.0, "b_i": 1.3, "C a_1": 4.0, "C a_4": 1.6}
-SIZES = {"smoke": {"n_values": 3}, "fast": {"n_values": 9}, "paper": {}}
+SIZES = {"smoke": {"n_values": 3}, "fast": {"n_values": 5}, "paper": {}}
 SMOKE_COMBINATIONS = ("C a_1",)
 
 

@@ -26,8 +26,8 @@ STRATA = (0.0, 5.0, 30.0, 120.0, np.inf)  # bounds of processor seconds for a ru
 ROUNDING = 1e-4  # of a column's largest absolute value
 SEEDS_APART = 5.0  # standard deviations between seeds that a further seed may be off
 SMALLEST_SPREAD = 0.01  # of scores between seeds, where the stored seeds happen to agree
-# Columns of what a computation has cost: times, and the steps of descents, which end a little sooner
-# or later on another processor.
+# Columns of what a computation has cost: times, and the steps of descents, which end a little
+# sooner or later on another processor.
 COSTS = ("seconds", "n_simulations")
 START = 3.0  # seconds that a computation takes besides what its record says
 COLUMNS = {

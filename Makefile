@@ -1,5 +1,7 @@
 # make book      build the book and print the page to open
-# make test      style, every chapter at smoke size, the book without a warning, the tests
+# make check     style, layers and the library's quick tests, in two minutes
+# make test      style, layers, every chapter at smoke size, the book without a warning, the tests
+# make verify    compute stored results again for VERIFY seconds, compare, and note what was found
 # make pdf       the book as one PDF (CODE=yes: with the code that the pages fold away)
 # make bench     time jrlib beside other simulators, in an environment of its own (.venv-bench)
 # make samplers  the same for samplers of the reference posterior, in effective draws per simulation
@@ -9,19 +11,20 @@
 
 PYTHON ?= python3
 TIER ?= fast
+VERIFY ?= 1800
 
 BIN := .venv/bin
 INSTALLED := .venv/installed
 PAGE := book/_build/html/index.html
-SOURCES := _config.yml _toc.yml CITATION.cff $(wildcard jrlib/*.py book/*.ipynb book/*.md book/*.bib \
-	book/seconds.json book/_static/* book/_templates/* book/_ext/*.py results/claims.json \
-	results/fast/*/*/record.json results/paper/*/*/record.json)
+SOURCES := _config.yml _toc.yml CITATION.cff $(wildcard jrlib/*.py jrlib/*/*.py book/*.ipynb book/*.md \
+	book/*.bib book/*/*.py book/_static/* book/_templates/* results/*.json results/*.csv \
+	results/fast/*/*.csv results/paper/*/*.csv)
 
 # With more, threads wait for one another's processor, and linear algebra as small as here is slower.
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: book test pdf bench samplers lab chapters clean
+.PHONY: book check test verify pdf bench samplers lab chapters clean
 
 book: $(PAGE)
 	@echo "The book: $(CURDIR)/$(PAGE)"
@@ -31,12 +34,22 @@ $(PAGE): $(INSTALLED) $(SOURCES)
 	$(BIN)/jupyter-book build book/ --all
 	@touch $@
 
+check: $(INSTALLED)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	PYTHONPATH=book $(BIN)/lint-imports
+	$(BIN)/python -m pytest tests/library -m "not slow" --numprocesses auto --dist loadfile
+
 test: $(INSTALLED)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	PYTHONPATH=book $(BIN)/lint-imports
 	$(BIN)/python book/chapters.py --tier smoke
 	$(BIN)/jupyter-book build book/ --all -W --keep-going
 	$(BIN)/python -m pytest --require-book --numprocesses auto --dist loadfile
+
+verify: $(INSTALLED)
+	cd book && ../$(BIN)/python -m experiments verify --seconds $(VERIFY)
 
 pdf: $(PAGE)
 	$(BIN)/python book/pdf.py $(if $(filter yes,$(CODE)),--code)

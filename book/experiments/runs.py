@@ -443,7 +443,7 @@ class _Stored:
         raw = tables.from_lines(lines, dict.fromkeys(names, str), path)
         for number, cells in enumerate(raw.to_dict("records"), 2):
             row = {
-                name: tables.parse(cells[name], _kind(name, kind), f"{path}, line {number}, {name}")
+                name: _parse(cells[name], name, kind, f"{path}, line {number}, {name}")
                 if name in cells
                 else defaults[name][1]
                 for name, kind in columns.items()
@@ -722,9 +722,11 @@ def _environment_name(root, found):
     return name
 
 
-def _kind(name, kind):
-    """Words of the provenance may be empty."""
-    return (None, str) if name in ("weights_sha256", "commit") else kind
+def _parse(text, name, kind, where):
+    """The value of a cell of `runs.csv`; only these words of the provenance may be empty."""
+    if name in ("weights_sha256", "commit"):
+        return text
+    return tables.parse(text, kind, where)
 
 
 def _damaged(path, run):

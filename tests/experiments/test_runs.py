@@ -459,6 +459,15 @@ def test_rows_say_where_they_come_from(tmp_path):
     assert (used["result"], used["tier"], used["runs"]) == ("square", "fast", 1)
 
 
+def test_runs_without_weights_say_so(tmp_path):
+    light = replace(SQUARE, run=lambda config: replace(square(config), weights={}, about={}))
+    Runs("fast", tmp_path).get(light, [Config(1)])
+    found = Runs("fast", tmp_path).get(light, [Config(1)])
+    assert found.runs.weights_sha256.tolist() == [""]
+    with pytest.raises(ValueError, match="seed1: keeps no weights"):
+        found.weights()
+
+
 def test_the_paper_tier_refuses_code_that_is_not_committed(tmp_path, monkeypatch):
     monkeypatch.setattr(runs, "commit", lambda: "f" * 40 + "+")
     with pytest.raises(ValueError, match="commit: the code has changes that are not committed"):

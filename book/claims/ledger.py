@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from experiments import comparison
-from experiments.results import TIERS
+from experiments.runs import check_tier
+from experiments.settings import CONVENTIONS
 
 HOLDS, FAILS, OPEN, UNTESTABLE = "holds", "does not hold", "open", "cannot be tested"
 VERDICTS = {HOLDS: "reproduced", FAILS: "not reproduced", OPEN: OPEN, UNTESTABLE: UNTESTABLE}
@@ -92,13 +92,10 @@ def ledger(evidence, tier, claims):
     reason where it cannot be tested, and the findings, each with its own outcome. Those that the
     claim rests on come first, the one that decides before all.
     """
-    if tier not in TIERS:
-        raise ValueError(f"tier: got {tier!r}, expected one of {', '.join(TIERS)}")
+    check_tier(tier)
     entries = []
     for claim in claims:
-        made = {
-            name: _judge(claim, evidence, name, TOLERANCES[tier]) for name in comparison.CONVENTIONS
-        }
+        made = {name: _judge(claim, evidence, name, TOLERANCES[tier]) for name in CONVENTIONS}
         entry = {k: value for k, value in vars(claim).items() if k != "findings"}
         entry |= {
             "verdict": verdict({name: part["outcome"] for name, part in made.items()}),

@@ -20,33 +20,23 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm, rankdata, t
 
-from claims.ledger import (
-    CannotBeTestedError,
-    Claim,
-    Finding,
-    findings_table,
-    ledger,
-    write,
-)
-from claims.public_notebooks import (
-    PUBLISHED_N_TEST,
-)
+from claims.ledger import CannotBeTestedError, Claim, Finding, findings_table, ledger, write
+from claims.public_notebooks import PUBLISHED_N_TEST
 from experiments import comparison, least_squares_fits
 from experiments.compared_methods import METHODS
-from experiments.results import TIERS, Result, Store
+from experiments.runs import RESULTS, TIERS, Runs
+from experiments.settings import CONVENTIONS, SEED, STUDY_NOISE
+from experiments.tables import run_name
 from jrlib.diagnostics import scoring, sensitivity
 from jrlib.parameters import PARAMETER_NAMES
 
-N_FITS = {"smoke": 2, "fast": 6, "paper": 30}  # observations that are fitted, see `fitting`
-
 # The criteria.
-RELIABLE = 0.7  # a correlation from which on an estimate explains half of the variance
-POOR = 0.5  # ... a quarter of it
-HIGH = 0.9  # the paper's own number for b_i
-TO_LOSE = 0.2  # mean correlation below which a method has nothing that noise could take
-CHANCE = 0.6  # rank correlation that one in twenty random orders of nine parameters reaches
-NOISE = 1.0  # noise factor of the published numbers
-HIGHEST = 1.0  # of the paper's noise factors
+RELIABLE_CORRELATION = 0.7  # from which on an estimate explains half of the variance
+POOR_CORRELATION = 0.5  # ... a quarter of it
+HIGH_CORRELATION = 0.9  # the paper's own number for b_i
+CORRELATION_TO_LOSE = 0.2  # a mean below which a method has nothing that noise could take
+CHANCE_CORRELATION = 0.6  # of ranks: one in twenty random orders of nine parameters reaches it
+HIGHEST_STUDY_NOISE = 1.0  # of the paper's noise factors
 
 NETWORKS = ("EEGTransformer", "CNNBiLSTM", "VanillaLSTM")  # the paper's, as it used them
 RIVALS = ("CNNBiLSTM", "VanillaLSTM", "NPE")  # of the EEGTransformer in the paper
@@ -58,18 +48,19 @@ ALL = (*NETWORKS, "NPE", *OURS)
 class Evidence:
     """What the claims are judged by.
 
-    scores : `comparison.scores` of the standard grid, Pearson's correlations only. A network that gives
-        the same answer to everything has none; it is counted as 0, as it knows nothing.
+    scores : `comparison.scores` of the standard grid, Pearson's correlations only. A network that
+        gives the same answer to everything has none; it is counted as 0, as it knows nothing.
     by_seed : the same for each seed on its own, with a column seed
-    sensitivities : convention -> DataFrame of `sensitivity.relative_sensitivity`
-    fits : convention -> `Result` of `least_squares_fits.fits`
-    n_simulations, n_test : of a cell, and test simulations
+    sensitivities : `sensitivity.relative_sensitivity`, with a column convention
+    fits, fit_scores : the tables "fits" and "scores" of `least_squares_fits`
+    n_simulations, n_test : of a training, and test simulations
     """
 
     scores: pd.DataFrame
     by_seed: pd.DataFrame
-    sensitivities: dict
-    fits: dict
+    sensitivities: pd.DataFrame
+    fits: pd.DataFrame
+    fit_scores: pd.DataFrame
     n_simulations: int
     n_test: int
 
@@ -116,62 +107,51 @@ class Evidence:
         return total.mean(), total.mean() - half, total.mean() + half
 
 
-def gather(configs, results, sensitivities, fits):
-    """`Evidence` from cells of the standard grid, their results and the rest; see there."""
-    known = []
-    for result in results:
-        table = result.tables["scores"]
-        table = table[table.metric == "pearson"].fillna({"value": 0.0, "low": 0.0, "high": 0.0})
-        known.append(Result(tables={"scores": table}, values=result.values))
-    pairs = list(zip(configs, known, strict=True))
-    by_seed = []
-    for seed in sorted({config["seed"] for config in configs}):
-        chosen = [pair for pair in pairs if pair[0]["seed"] == seed]
-        by_seed.append(comparison.scores(*zip(*chosen, strict=True)).assign(seed=seed))
+def gather(scores, *, sensitivities, fits, fit_scores):
+    """`Evidence` from the table "scores" of the comparison's standard grid; the rest see there."""
+    known = scores[scores.metric == "pearson"].fillna({"value": 0.0, "low": 0.0, "high": 0.0})
+    by_seed = [comparison.scores(group).assign(seed=seed) for seed, group in known.groupby("seed")]
     return Evidence(
-        comparison.scores(configs, known),
+        comparison.scores(known),
         pd.concat(by_seed, ignore_index=True),
         sensitivities,
         fits,
-        configs[0]["n_simulations"],
-        configs[0]["n_test"],
+        fit_scores,
+        int(scores.n_simulations.iloc[0]),
+        int(scores.n_test.iloc[0]),
     )
 
 
-def collect(store, seed=comparison.SEED):
-    """`Evidence` from a store: the cells of the standard grid whose first seed is `seed`.
+def collect(store, seed=SEED):
+    """`Evidence` from a `Runs`: the runs of the standard grid whose first seed is `seed`.
 
-    Cells are only read. The fits of `fitting`, which take minutes, are made where missing.
-    Raises LookupError when cells are missing, saying how many and what computes them.
+    These are only read. The fits of `least_squares_fits`, which take minutes, are made where
+    missing. Raises LookupError when runs are missing, saying how many and what computes them.
     """
-    configs = comparison.grid(store.tier, seed, methods=ALL)
-    results = [store.stored(comparison.NAME, config) for config in configs]
-    missing = [c for c, result in zip(configs, results, strict=True) if result is None]
+    configs = comparison.standard_grid(store.tier, seed, methods=ALL)
+    missing = store.missing("comparison", configs)
     if missing:
-        first = ", ".join(f"{key} {missing[0][key]}" for key in ("convention", "method", "seed"))
         raise LookupError(
-            f"{store.root / store.tier}: {len(missing)} of {len(configs)} cells are missing, the "
-            f"first is {first}, noise factor {missing[0]['noise_factor']:g}; compute them: "
-            f"python -m experiments.comparison run --tier {store.tier} --seed {seed} --results {store.root}"
+            f"{store.root / store.tier}: {len(missing)} of {len(configs)} runs of the comparison "
+            f"are missing, the first is {run_name(missing[0])}; compute them: python -m "
+            f"experiments run comparison --tier {store.tier} --seed {seed} --results {store.root}"
         )
-    settings = {"noise_factor": NOISE, "n_fits": N_FITS[store.tier], "seed": seed}
+    fitted = store.get("least_squares_fits", least_squares_fits.grid(store.tier, seed))
+    sensitivities = [
+        sensitivity.relative_sensitivity(convention=name).assign(convention=name)
+        for name in CONVENTIONS
+    ]
     return gather(
-        configs,
-        results,
-        {
-            name: sensitivity.relative_sensitivity(convention=name)
-            for name in comparison.CONVENTIONS
-        },
-        {
-            name: store.get("fitting", least_squares_fits.fits, {"convention": name, **settings})
-            for name in comparison.CONVENTIONS
-        },
+        store.get("comparison", configs).table("scores"),
+        sensitivities=pd.concat(sensitivities, ignore_index=True),
+        fits=fitted.table("fits"),
+        fit_scores=fitted.table("scores"),
     )
 
 
 def _best(evidence, convention, methods, parameter, name="{parameter}, {method}", **criterion):
-    """The method with the highest correlation at `NOISE`."""
-    rows = evidence.correlations(convention, NOISE, methods, parameter)
+    """The method with the highest correlation at `STUDY_NOISE`."""
+    rows = evidence.correlations(convention, STUDY_NOISE, methods, parameter)
     best = rows.value.idxmax()
     text = name.format(parameter=parameter, method=METHODS[best].label)
     return Finding(text, *rows.loc[best], **criterion)
@@ -180,7 +160,10 @@ def _best(evidence, convention, methods, parameter, name="{parameter}, {method}"
 def _local_recoverable(evidence, convention):
     local = PARAMETER_NAMES[:4]
     return [
-        *(_best(evidence, convention, NETWORKS, name, above=RELIABLE) for name in local),
+        *(
+            _best(evidence, convention, NETWORKS, name, above=RELIABLE_CORRELATION)
+            for name in local
+        ),
         *(
             _best(evidence, convention, ALL, name, "{parameter}, best of all methods: {method}")
             for name in local
@@ -191,9 +174,11 @@ def _local_recoverable(evidence, convention):
 def _connectivity_not(evidence, convention):
     findings = []
     for name in PARAMETER_NAMES[4:8]:
-        rows = evidence.correlations(convention, NOISE, ALL, name)
+        rows = evidence.correlations(convention, STUDY_NOISE, ALL, name)
         best = METHODS[rows.value.idxmax()].label
-        findings.append(Finding(f"{name}, best method: {best}", *rows.max(), below=POOR))
+        findings.append(
+            Finding(f"{name}, best method: {best}", *rows.max(), below=POOR_CORRELATION)
+        )
     text = "{parameter}, best method: {method}"
     others = ("C", *(f"C {name}" for name in PARAMETER_NAMES[4:8]))
     return findings + [_best(evidence, convention, ALL, name, text) for name in others]
@@ -204,11 +189,13 @@ def _transformer_best(evidence, convention):
     if lowest == highest:
         raise CannotBeTestedError("robustness needs more than one noise level")
     this = "EEGTransformer"
-    ours, numbers = [], evidence.contrast(convention, {(this, NOISE): 1.0})
+    ours, numbers = [], evidence.contrast(convention, {(this, STUDY_NOISE): 1.0})
     findings = [Finding(f"mean correlation of the {this}", *numbers)]
     for rival in (*RIVALS, *OURS):
         label = METHODS[rival].label
-        numbers = evidence.contrast(convention, {(this, NOISE): 1.0, (rival, NOISE): -1.0})
+        numbers = evidence.contrast(
+            convention, {(this, STUDY_NOISE): 1.0, (rival, STUDY_NOISE): -1.0}
+        )
         name = f"mean correlation, {this} minus {label}"
         if rival in OURS:
             ours.append(Finding(f"{name} (not in the paper)", *numbers))
@@ -217,7 +204,7 @@ def _transformer_best(evidence, convention):
     for rival in RIVALS:
         terms = {(this, lowest): 1.0, (this, highest): -1.0}
         terms |= {(rival, lowest): -1.0, (rival, highest): 1.0}
-        has = evidence.contrast(convention, {(rival, lowest): 1.0})[1] > TO_LOSE
+        has = evidence.contrast(convention, {(rival, lowest): 1.0})[1] > CORRELATION_TO_LOSE
         name = f"loss from noise factor {lowest:,.10g} to {highest:,.10g}, {this} minus "
         name += METHODS[rival].label + ("" if has else " (which has nothing to lose)")
         criterion = {"below": 0.0} if has else {}
@@ -233,11 +220,11 @@ def _bi_above(evidence, convention):
         rows = pd.concat(
             evidence.correlations(convention, factor, [method], "b_i")
             for factor in evidence.noise_factors
-            if factor <= HIGHEST
+            if factor <= HIGHEST_STUDY_NOISE
         )
-        name = f"b_i, {label}, lowest up to noise factor {HIGHEST:g}"
-        findings.append(Finding(name, *rows.min(), above=HIGH))
-        if highest > HIGHEST:
+        name = f"b_i, {label}, lowest up to noise factor {HIGHEST_STUDY_NOISE:g}"
+        findings.append(Finding(name, *rows.min(), above=HIGH_CORRELATION))
+        if highest > HIGHEST_STUDY_NOISE:
             (row,) = evidence.correlations(convention, highest, [method], "b_i").to_numpy()
             beyond.append(Finding(f"b_i, {label}, noise factor {highest:,.10g}", *row))
     return findings + beyond
@@ -254,14 +241,14 @@ def _lstm_worst(evidence, convention):
         name = (
             f"mean correlation, vanilla LSTM minus the closest network, noise factor {factor:,.10g}"
         )
-        criterion = {"below": 0.0} if factor <= HIGHEST else {}
+        criterion = {"below": 0.0} if factor <= HIGHEST_STUDY_NOISE else {}
         findings.append(Finding(name, *np.max(differences, axis=0), **criterion))
     return findings
 
 
 def _sbi_varies(evidence, convention):
     rows = {
-        name: evidence.correlations(convention, NOISE, ["NPE"], name).iloc[0]
+        name: evidence.correlations(convention, STUDY_NOISE, ["NPE"], name).iloc[0]
         for name in PARAMETER_NAMES
     }
     best, worst = (choose(rows, key=lambda name: rows[name].value) for choose in (max, min))
@@ -272,20 +259,20 @@ def _sbi_varies(evidence, convention):
             high.value - low.value,
             high.low - low.high,
             high.high - low.low,
-            above=RELIABLE - POOR,
+            above=RELIABLE_CORRELATION - POOR_CORRELATION,
         ),
         *(Finding(f"{name}, NPE", *rows[name]) for name in PARAMETER_NAMES),
     ]
 
 
 def _sensitivity_matches(evidence, convention):
-    frame = evidence.sensitivities[convention].set_index("parameter").sensitivity
-    frame = frame.loc[list(PARAMETER_NAMES)].to_numpy()
+    frame = evidence.sensitivities[evidence.sensitivities.convention == convention]
+    frame = frame.set_index("parameter").sensitivity.loc[list(PARAMETER_NAMES)].to_numpy()
     rng = np.random.default_rng(0)
     orders = rng.permuted(np.tile(frame[:, None], 20_000), axis=0)
     findings, reported = [], []
     for methods, text, criterion in (
-        (NETWORKS, "the best network", {"above": CHANCE}),
+        (NETWORKS, "the best network", {"above": CHANCE_CORRELATION}),
         (ALL, "the best of all methods", {}),
     ):
         best = [_best(evidence, convention, methods, name) for name in PARAMETER_NAMES]
@@ -316,8 +303,9 @@ def _rank_correlation(one, other):
 
 
 def _scales(evidence, convention):
-    result = evidence.fits[convention]
-    table, scores = result.tables["fits"], result.tables["scores"]
+    table, scores = (
+        frame[frame.convention == convention] for frame in (evidence.fits, evidence.fit_scores)
+    )
     explained = table.explained.mean()
     if explained < 0.5:
         raise CannotBeTestedError(
@@ -345,7 +333,7 @@ def _scales(evidence, convention):
         Finding("mean correlation of fits", fitted, fitted - half, fitted + half),
         Finding(
             "mean correlation of the EEGTransformer",
-            *evidence.contrast(convention, {("EEGTransformer", NOISE): 1.0}),
+            *evidence.contrast(convention, {("EEGTransformer", STUDY_NOISE): 1.0}),
         ),
     ]
 
@@ -354,29 +342,30 @@ CLAIMS = (
     Claim(
         "local-recoverable",
         "The gains and inverse time constants A_e, A_i, b_e and b_i can be estimated reliably.",
-        f"For each of the four, the paper's best network has a correlation above {RELIABLE} at "
-        f"noise factor {NOISE:g}: the estimate explains half of the variance.",
-        f"For one of the four, the best network is below {RELIABLE}.",
+        f"For each of the four, the paper's best network has a correlation above "
+        f"{RELIABLE_CORRELATION} at noise factor {STUDY_NOISE:g}: the estimate explains half of "
+        f"the variance.",
+        f"For one of the four, the best network is below {RELIABLE_CORRELATION}.",
         "noise.html#fig-noise-released",
         _local_recoverable,
     ),
     Claim(
         "connectivity-not",
         "The local connectivity a_1..a_4 cannot be estimated reliably.",
-        f"No method has a correlation above {POOR} for any of the four at noise factor {NOISE:g}: "
-        f"no estimate explains a quarter of the variance. The products C a_k, which are what the "
-        f"equations contain, are reported beside it.",
-        f"A method's correlation for one of the four is above {POOR}.",
+        f"No method has a correlation above {POOR_CORRELATION} for any of the four at noise factor "
+        f"{STUDY_NOISE:g}: no estimate explains a quarter of the variance. The products C a_k, "
+        f"which are what the equations contain, are reported beside it.",
+        f"A method's correlation for one of the four is above {POOR_CORRELATION}.",
         "noise.html#fig-noise-classic",
         _connectivity_not,
     ),
     Claim(
         "transformer-best",
         "The EEGTransformer recovers most and bears noise best.",
-        f"Its correlation, averaged over the nine parameters at noise factor {NOISE:g}, is above "
-        f"that of each other method of the paper; and from the lowest to the highest noise it "
-        f"loses less than each of them that starts above {TO_LOSE}. Our own baselines are reported "
-        f"beside it.",
+        f"Its correlation, averaged over the nine parameters at noise factor {STUDY_NOISE:g}, is "
+        f"above that of each other method of the paper; and from the lowest to the highest noise "
+        f"it loses less than each of them that starts above {CORRELATION_TO_LOSE}. Our own "
+        f"baselines are reported beside it.",
         "Another method of the paper has a higher average, or loses less.",
         "noise.html#tab-ranking",
         _transformer_best,
@@ -385,17 +374,18 @@ CLAIMS = (
         "bi-above-0.9",
         "The EEGTransformer and the CNN-BiLSTM keep a correlation above 0.9 for b_i at all noise "
         "levels.",
-        f"Both are above {HIGH} at all noise factors of the paper, up to {HIGHEST:g}. The highest "
-        f"level of our grid is reported beside it.",
-        f"One of them is below {HIGH} at one of these levels.",
+        f"Both are above {HIGH_CORRELATION} at all noise factors of the paper, up to "
+        f"{HIGHEST_STUDY_NOISE:g}. The highest level of our grid is reported beside it.",
+        f"One of them is below {HIGH_CORRELATION} at one of these levels.",
         "noise.html#fig-noise-released",
         _bi_above,
     ),
     Claim(
         "lstm-worst",
         "The vanilla LSTM is consistently worse than the other networks.",
-        f"At each noise factor of the paper, up to {HIGHEST:g}, its correlation, averaged over the "
-        f"nine parameters, is below that of the EEGTransformer and of the CNN-BiLSTM.",
+        f"At each noise factor of the paper, up to {HIGHEST_STUDY_NOISE:g}, its correlation, "
+        f"averaged over the nine parameters, is below that of the EEGTransformer and of the "
+        f"CNN-BiLSTM.",
         "At one of these levels it is above one of them.",
         "noise.html#fig-noise-classic",
         _lstm_worst,
@@ -403,9 +393,9 @@ CLAIMS = (
     Claim(
         "sbi-varies",
         "Simulation-based inference is good for some parameters and not for others.",
-        f"NPE's correlations for its best and its worst parameter at noise factor {NOISE:g} differ "
-        f"by more than {RELIABLE - POOR:.1f}.",
-        f"They differ by less than {RELIABLE - POOR:.1f}.",
+        f"NPE's correlations for its best and its worst parameter at noise factor "
+        f"{STUDY_NOISE:g} differ by more than {RELIABLE_CORRELATION - POOR_CORRELATION:.1f}.",
+        f"They differ by less than {RELIABLE_CORRELATION - POOR_CORRELATION:.1f}.",
         "noise.html#tab-correlations-released",
         _sbi_varies,
     ),
@@ -413,9 +403,9 @@ CLAIMS = (
         "sensitivity-matches",
         "The sensitivity analysis agrees with which parameters can be learned.",
         f"Over the nine parameters, the local relative sensitivity at the typical values and the "
-        f"correlation of the paper's best network at noise factor {NOISE:g} have a rank "
-        f"correlation above {CHANCE}, which one in twenty random orders reaches.",
-        f"The rank correlation is below {CHANCE}.",
+        f"correlation of the paper's best network at noise factor {STUDY_NOISE:g} have a rank "
+        f"correlation above {CHANCE_CORRELATION}, which one in twenty random orders reaches.",
+        f"The rank correlation is below {CHANCE_CORRELATION}.",
         "sensitivity.html#tab-sensitivity",
         _sensitivity_matches,
     ),
@@ -434,7 +424,7 @@ CLAIMS = (
 )
 
 
-def read(root, tier, seed=comparison.SEED):
+def read(root, tier, seed=SEED):
     """The ledger in `<root>/claims.json`, or without one that of the tier's stored results.
 
     Raises LookupError, see `collect`, where neither is there.
@@ -442,7 +432,7 @@ def read(root, tier, seed=comparison.SEED):
     path = Path(root) / "claims.json"
     if path.exists():
         return json.loads(path.read_text())
-    return ledger(collect(Store(root, tier), seed), tier, CLAIMS)
+    return ledger(collect(Runs(tier, root), seed), tier, CLAIMS)
 
 
 def main(arguments=None):
@@ -452,11 +442,11 @@ def main(arguments=None):
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--tier", default="paper", choices=TIERS, help="only paper is written")
-    parser.add_argument("--seed", default=comparison.SEED, type=int, help="the first one")
-    parser.add_argument("--results", default="results", type=Path, help="folder of the store")
+    parser.add_argument("--seed", default=SEED, type=int, help="the first one")
+    parser.add_argument("--results", default=RESULTS, type=Path, help="folder of the results")
     chosen = parser.parse_args(arguments)
     try:
-        found = collect(Store(chosen.results, chosen.tier), chosen.seed)
+        found = collect(Runs(chosen.tier, chosen.results), chosen.seed)
     except LookupError as error:
         parser.exit(1, f"{error}\n")
     entries = ledger(found, chosen.tier, CLAIMS)

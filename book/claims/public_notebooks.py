@@ -1,9 +1,11 @@
 """The correlations that the public notebooks hold, beside those of our repetition."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 
-from experiments import compared_methods
+from experiments.compared_methods import test_set
 from jrlib.diagnostics import scoring
 from jrlib.parameters import PARAMETER_NAMES
 
@@ -20,12 +22,12 @@ PUBLISHED_N_TEST = 100  # about
 ROUNDING = 0.005  # half of the published numbers' last digit
 
 
-def published_comparison(config_result_pairs, *, n_resamples=4000, level=0.95, seed=0):
+def published_comparison(found, *, n_resamples=4000, level=0.95, seed=0):
     """Whether our repetition of the study would give the correlations that were published.
 
-    config_result_pairs : pairs of the arguments of `compared_methods.cell` and its `Result`, which holds
-        the array "estimates". Cells of a variant and method that differ by their seed only are
-        pooled; methods without published numbers are left out.
+    found : `runs.Found` of the comparison, whose runs hold the array "estimates". Runs of a variant
+        and method that differ by their seed only are pooled; methods without published numbers are
+        left out.
     n_resamples : in all; `PUBLISHED_N_TEST` test simulations each, drawn with replacement from one
         of the seeds, all of which give the same number
     level, seed : coverage of the intervals, and the seed of the resampling
@@ -34,28 +36,24 @@ def published_comparison(config_result_pairs, *, n_resamples=4000, level=0.95, s
     columns variant, method, run, parameter, published, low, median, high (quantiles of our
     Pearson correlation; NaN when all estimates are the same) and inside (bool): whether the
     published value lies in low..high up to the digits it was rounded to.
-    Raises ValueError without any such cell, for cells without estimates, and for cells of a variant
+    Raises ValueError without any such run, for runs without estimates, and for runs of a variant
     and method that differ by more than their seed.
     """
-    groups = {}
-    for config, result in config_result_pairs:
-        key = config["variant"], config["method"]
-        if any(method == config["method"] for method, _ in PUBLISHED):
-            groups.setdefault(key, []).append((config, result))
-    if not groups:
-        raise ValueError("config_result_pairs: no cell of a method with published numbers")
+    runs = found.runs[found.runs.method.isin({method for method, _ in PUBLISHED})]
+    if runs.empty:
+        raise ValueError("found: no run of a method with published numbers")
     rng, rows = np.random.default_rng(seed), []
-    for (variant, method), pairs in groups.items():
-        settings = [{**config, "seed": None} for config, _ in pairs]
-        if any(setting != settings[0] for setting in settings):
-            raise ValueError(f"{variant}, {method}: cells differ by more than their seed")
-        if any("estimates" not in result.arrays for _, result in pairs):
-            raise ValueError(f"{variant}, {method}: run the cells with keep='estimates'")
-        test = compared_methods.test_set(pairs[0][0]["convention"], pairs[0][0]["n_test"], variant)
+    for (variant, method), group in runs.groupby(["variant", "method"], sort=False):
+        config = found.config(group.run.iloc[0])
+        if any(replace(found.config(run), seed=config.seed) != config for run in group.run):
+            raise ValueError(f"{variant}, {method}: runs differ by more than their seed")
+        if any("estimates" not in found.arrays(run) for run in group.run):
+            raise ValueError(f"{variant}, {method}: compute the runs with keep='estimates'")
+        test = test_set(config.convention, config.n_test, config.test_simulations)
         replicates = []
-        for _, result in pairs:
-            estimates = result.arrays["estimates"][:, : len(PARAMETER_NAMES)]
-            for _ in range(-(-n_resamples // len(pairs))):
+        for run in group.run:
+            estimates = found.arrays(run)["estimates"][:, : len(PARAMETER_NAMES)]
+            for _ in range(-(-n_resamples // len(group))):
                 drawn = rng.integers(len(estimates), size=PUBLISHED_N_TEST)
                 replicates.append(scoring.pearson(test.theta[drawn], estimates[drawn]))
         tails = [(1 - level) / 2, 0.5, (1 + level) / 2]

@@ -10,45 +10,57 @@ import pandas as pd
 import pytest
 
 from claims import ledger, paper, public_notebooks
-from experiments import compared_methods, comparison
-from experiments.results import Result, Store
+from experiments import comparison, least_squares_fits
+from experiments.compared_methods import test_set as simulated_test_set
+from experiments.runs import Result, Runs
+from experiments.settings import CONVENTIONS
 from jrlib.parameters import PARAMETER_NAMES, QUANTITY_NAMES, quantities
 
 ROOT = Path(__file__).resolve().parents[2]
 
-PUBLISHED_CELL = {
-    "convention": "RELEASED",
-    "method": "EEGTransformer",
-    "noise_factor": 1.0,
-    "seed": 0,
-    "n_simulations": 10,
-    "n_test": 400,
-    "epochs": 1,
-    "variant": "published",
-    "keep": "estimates",
-}
+PUBLISHED_RUN = {"variant": "published", "n_simulations": 10, "n_test": 400, "epochs": 1}
 
 
-def cell_with_correlations(correlations, seed, rng):
-    """A cell of the published variant whose estimates have about these correlations (9,)."""
-    theta = compared_methods.test_set("RELEASED", 400, "published").theta
+def estimates_with_correlations(correlations, rng):
+    """A result of the published variant whose estimates have about these correlations (9,)."""
+    theta = simulated_test_set("RELEASED", 400, "published").theta
     standard = (theta - theta.mean(axis=0)) / theta.std(axis=0)
     r = np.asarray(correlations)
     made = r * standard + np.sqrt(1 - r**2) * rng.standard_normal(theta.shape)
     estimates = quantities(theta.mean(axis=0) + theta.std(axis=0) * made).astype(np.float32)
-    return {**PUBLISHED_CELL, "seed": seed}, Result(arrays={"estimates": estimates})
+    return invented_result(arrays={"estimates": estimates})
 
 
-def test_published_values_lie_inside_where_ours_are_the_same_and_only_there():
+def invented_result(scores=None, arrays=None):
+    columns = comparison.EXPERIMENT.tables
+    scores = pd.DataFrame(columns=list(columns["scores"])) if scores is None else scores
+    history = pd.DataFrame(columns=list(columns["history"]))
+    values = {"snr_db": 10.0, "n_train": 8}
+    return Result({"scores": scores, "history": history}, arrays or {}, values)
+
+
+def stored(root, results, method="EEGTransformer", **changes):
+    """`Found` of the published variant with these results, one for each seed."""
+    settings = PUBLISHED_RUN | changes
+    configs = [
+        comparison.configuration("RELEASED", method, seed, **settings)
+        for seed in range(len(results))
+    ]
+    made = dict(zip(configs, results, strict=True))
+    experiment = replace(comparison.EXPERIMENT, run=made.get)
+    return Runs("smoke", root).get(experiment, configs, jobs=1, progress=False)
+
+
+def test_published_values_lie_inside_where_ours_are_the_same_and_only_there(tmp_path):
     rng = np.random.default_rng(0)
     published = np.array(public_notebooks.PUBLISHED["EEGTransformer", 1])
     moved = published.copy()
     moved[2] = -0.2  # b_e, where 0.54 was published
     same, other = (
         public_notebooks.published_comparison(
-            [cell_with_correlations(r, seed, rng) for seed in range(3)]
+            stored(tmp_path / name, [estimates_with_correlations(r, rng) for _ in range(3)])
         )
-        for r in (published, moved)
+        for name, r in (("same", published), ("other", moved))
     )
     assert list(same.columns) == [
         *("variant", "method", "run", "parameter", "published", "low", "median", "high", "inside")
@@ -64,36 +76,34 @@ def test_published_values_lie_inside_where_ours_are_the_same_and_only_there():
     assert list(outside.parameter) == ["b_e"]
 
 
-def test_seeds_are_pooled():
+def test_seeds_are_pooled(tmp_path):
     rng = np.random.default_rng(1)
-    pairs = [cell_with_correlations(np.full(9, r), i, rng) for i, r in enumerate((0.0, 0.8))]
-    both = public_notebooks.published_comparison(pairs).iloc[0]
-    low, high = (public_notebooks.published_comparison([pair]).iloc[0] for pair in pairs)
+    results = [estimates_with_correlations(np.full(9, r), rng) for r in (0.0, 0.8)]
+    found = stored(tmp_path, results)
+    both = public_notebooks.published_comparison(found).iloc[0]
+    low, high = (
+        public_notebooks.published_comparison(found.where(seed=seed)).iloc[0] for seed in (0, 1)
+    )
     assert both.low == pytest.approx(low.low, abs=0.06)
     assert both.high == pytest.approx(high.high, abs=0.06)
     assert low["median"] < both["median"] < high["median"]
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"method": "Ridge"}, "no cell of a method with published numbers"),
-        ({"epochs": 7}, "differ by more than their seed"),
-    ],
-)
-def test_cells_that_cannot_be_compared_are_named(change, message):
-    rng = np.random.default_rng(0)
-    config, result = cell_with_correlations(np.zeros(9), 0, rng)
-    pairs = [({**config, **change}, result)]
-    if "epochs" in change:
-        pairs.append((config, result))
-    with pytest.raises(ValueError, match=message):
-        public_notebooks.published_comparison(pairs)
+def test_runs_that_cannot_be_compared_are_named(tmp_path):
+    result = estimates_with_correlations(np.zeros(9), np.random.default_rng(0))
+    with pytest.raises(ValueError, match="no run of a method with published numbers"):
+        public_notebooks.published_comparison(stored(tmp_path, [result], method="Ridge"))
     with pytest.raises(ValueError, match="keep='estimates'"):
-        public_notebooks.published_comparison([(config, Result())])
+        public_notebooks.published_comparison(stored(tmp_path / "none", [invented_result()]))
+    stored(tmp_path / "two", [result])
+    stored(tmp_path / "two", [result], n_bootstrap=7)
+    with pytest.raises(ValueError, match="differ by more than their seed"):
+        public_notebooks.published_comparison(
+            Runs("smoke", tmp_path / "two").all(comparison.EXPERIMENT)
+        )
 
 
-# The ledger, on invented cells: every claim holds in both conventions until something is changed.
+# The ledger, on invented runs: every claim holds in both conventions until something is changed.
 
 FACTORS = (0.0, 1.0, 1e4)
 LEVELS = dict(zip(PARAMETER_NAMES, (0.8, 0.98, 0.85, 0.95, 0.1, 0.2, 0.15, 0.3, 0.4), strict=True))
@@ -104,42 +114,55 @@ SENSITIVITY = pd.DataFrame(
 )
 
 
-def cells(change=lambda convention, method, factor, parameter, value: value, half=0.01):
-    """Configurations and results of a grid of three seeds; `change` sets single correlations."""
-    configs, results = [], []
-    grids = (
-        comparison.grid("paper", i, methods=paper.ALL, noise_factors=FACTORS) for i in range(3)
-    )
-    for config in (
-        config for i, grid in enumerate(grids) for config in grid if config["seed"] == i
-    ):
-        where = config["convention"], config["method"], config["noise_factor"]
-        loss = (0.05 if config["method"] == "EEGTransformer" else 0.3) * (where[2] > 1)
-        rows = []
-        for parameter in QUANTITY_NAMES:
-            value = LEVELS[parameter] - BELOW.get(where[1], 0.1) - loss
-            value = change(*where, parameter, value) + 0.001 * config["seed"]
-            rows.append((parameter, "pearson", value, value - half, value + half, 2000))
-        columns = ["parameter", "metric", "value", "low", "high", "n"]
-        table = pd.DataFrame(rows, columns=columns)
-        configs.append(config)
-        results.append(Result(tables={"scores": table}, values={"snr_db": 10.0}))
-    return configs, results
+def scores(change=lambda convention, method, factor, parameter, value: value, half=0.01):
+    """The table "scores" of a grid of three seeds; `change` sets single correlations."""
+    rows = []
+    for i in range(3):
+        grid = comparison.standard_grid("paper", i, methods=paper.ALL, noise_factors=FACTORS)
+        for config in grid:
+            if config.seed != i:
+                continue
+            where = config.convention, config.method, config.noise_factor
+            loss = (0.05 if config.method == "EEGTransformer" else 0.3) * (where[2] > 1)
+            for parameter in QUANTITY_NAMES:
+                value = LEVELS[parameter] - BELOW.get(where[1], 0.1) - loss
+                value = change(*where, parameter, value) + 0.001 * config.seed
+                row = (parameter, "pearson", value, value - half, value + half, 2000)
+                rows.append((*where, config.seed, 1000, 2000, *row))
+    columns = ["convention", "method", "noise_factor", "seed", "n_simulations", "n_test"]
+    columns += ["parameter", "metric", "value", "low", "high", "n"]
+    return pd.DataFrame(rows, columns=columns).assign(variant="standard", snr_db=10.0)
 
 
 def fits(simulations=400, explained=1.0, n=20):
-    table = pd.DataFrame({"simulations": simulations, "explained": np.arange(n) < explained * n})
-    scores = pd.DataFrame({"parameter": PARAMETER_NAMES, "metric": "pearson"})
-    return Result(tables={"fits": table, "scores": scores.assign(value=0.7, low=0.6, high=0.8)})
+    explained = np.arange(n) < explained * n
+    return pd.DataFrame({"simulations": simulations, "explained": explained})
 
 
-def both(thing):
-    return dict.fromkeys(comparison.CONVENTIONS, thing)
+FIT_SCORES = pd.DataFrame(
+    {"parameter": PARAMETER_NAMES, "metric": "pearson", "value": 0.7, "low": 0.6, "high": 0.8}
+)
+
+
+def both(frame):
+    """The same rows in both conventions."""
+    return pd.concat([frame.assign(convention=name) for name in CONVENTIONS], ignore_index=True)
+
+
+def other_in(convention, frame, changed):
+    """Rows of both conventions, those of one of them changed."""
+    return pd.concat([frame[frame.convention != convention], changed.assign(convention=convention)])
+
+
+def gathered(change=None, half=0.01):
+    table = scores(half=half) if change is None else scores(change, half)
+    tables = {"fits": both(fits()), "fit_scores": both(FIT_SCORES)}
+    return paper.gather(table, sensitivities=both(SENSITIVITY), **tables)
 
 
 @pytest.fixture(scope="module")
 def holding():
-    return paper.gather(*cells(), both(SENSITIVITY), both(fits()))
+    return gathered()
 
 
 def judged(evidence, tier="paper"):
@@ -147,7 +170,7 @@ def judged(evidence, tier="paper"):
     return {
         entry["id"]: (
             entry["verdict"],
-            *(entry["conventions"][name]["outcome"] for name in comparison.CONVENTIONS),
+            *(entry["conventions"][name]["outcome"] for name in CONVENTIONS),
         )
         for entry in ledger.ledger(evidence, tier, paper.CLAIMS)
     }
@@ -193,17 +216,17 @@ CROSSINGS = {
 }
 
 
-@pytest.mark.parametrize("convention", comparison.CONVENTIONS)
+@pytest.mark.parametrize("convention", CONVENTIONS)
 @pytest.mark.parametrize("case", CROSSINGS)
 def test_a_verdict_flips_when_the_numbers_cross_the_threshold(case, convention):
     claim, methods, parameters, against, between, noise = CROSSINGS[case]
-    (other,) = set(comparison.CONVENTIONS) - {convention}
+    (other,) = set(CONVENTIONS) - {convention}
     for value, outcome in ((against, ledger.FAILS), (between, ledger.OPEN)):
         if value is None:
             continue
         change = only(convention, methods, parameters, value, *noise)
-        found = judged(paper.gather(*cells(change), both(SENSITIVITY), both(fits())))[claim]
-        outcomes = dict(zip(comparison.CONVENTIONS, found[1:], strict=True))
+        found = judged(gathered(change))[claim]
+        outcomes = dict(zip(CONVENTIONS, found[1:], strict=True))
         assert outcomes == {convention: outcome, other: ledger.HOLDS}
         if outcome == ledger.FAILS:
             assert found[0] == f"reproduced under {other} only"
@@ -213,16 +236,14 @@ def test_a_verdict_flips_when_the_numbers_cross_the_threshold(case, convention):
 
 def test_noise_beyond_the_papers_counts_for_robustness_only():
     change = only("RELEASED", paper.ALL, NINE, 0.0, above=1e4)
-    found = judged(paper.gather(*cells(change), both(SENSITIVITY), both(fits())))
+    found = judged(gathered(change))
     failing = {claim for claim, result in found.items() if result[1] != ledger.HOLDS}
     assert failing == {"transformer-best"}
 
 
 def test_a_method_that_knows_nothing_is_not_robust():
     change = only("RELEASED", ["VanillaLSTM"], NINE, 0.0)
-    entries = ledger.ledger(
-        paper.gather(*cells(change), both(SENSITIVITY), both(fits())), "paper", paper.CLAIMS
-    )
+    entries = ledger.ledger(gathered(change), "paper", paper.CLAIMS)
     part = entries[2]["conventions"]["RELEASED"]
     (finding,) = [f for f in part["findings"] if "nothing to lose" in f["name"]]
     assert finding["outcome"] is None
@@ -231,26 +252,26 @@ def test_a_method_that_knows_nothing_is_not_robust():
 
 def test_a_network_that_answers_the_same_to_everything_counts_as_zero():
     change = only("CLASSIC", ["VanillaLSTM"], NINE, np.nan)
-    found = paper.gather(*cells(change), both(SENSITIVITY), both(fits()))
+    found = gathered(change)
     low = found.contrast("CLASSIC", {("VanillaLSTM", 1.0): 1.0})
     assert low == (0.0, 0.0, 0.0)
     assert judged(found)["lstm-worst"][0] == "reproduced"
 
 
-@pytest.mark.parametrize("convention", comparison.CONVENTIONS)
+@pytest.mark.parametrize("convention", CONVENTIONS)
 def test_sensitivities_in_another_order_do_not_match(holding, convention):
     turned = SENSITIVITY.assign(sensitivity=SENSITIVITY.sensitivity.to_numpy()[::-1])
-    changed = replace(holding, sensitivities={**holding.sensitivities, convention: turned})
-    (other,) = set(comparison.CONVENTIONS) - {convention}
+    changed = replace(holding, sensitivities=other_in(convention, holding.sensitivities, turned))
+    (other,) = set(CONVENTIONS) - {convention}
     assert judged(changed)["sensitivity-matches"][0] == f"reproduced under {other} only"
 
 
-@pytest.mark.parametrize("convention", comparison.CONVENTIONS)
+@pytest.mark.parametrize("convention", CONVENTIONS)
 def test_fits_that_are_cheap_or_fail(holding, convention):
-    (other,) = set(comparison.CONVENTIONS) - {convention}
-    cheap = replace(holding, fits={**holding.fits, convention: fits(9)})
+    (other,) = set(CONVENTIONS) - {convention}
+    cheap = replace(holding, fits=other_in(convention, holding.fits, fits(9)))
     assert judged(cheap)["scales"][0] == f"reproduced under {other} only"
-    lost = replace(holding, fits={**holding.fits, convention: fits(400, explained=0.3)})
+    lost = replace(holding, fits=other_in(convention, holding.fits, fits(400, explained=0.3)))
     entry = ledger.ledger(lost, "paper", paper.CLAIMS)[-1]
     assert f"cannot be tested under {convention}" in entry["verdict"]
     assert "30% of 20" in entry["conventions"][convention]["reason"]
@@ -269,11 +290,11 @@ def test_intervals_are_paired_by_seed_and_as_students():
     def change(convention, method, factor, parameter, value):
         return {"EEGTransformer": 0.6, "NPE": 0.5}.get(method, value)
 
-    configs, results = cells(change, half=0.0)
-    for config, result in zip(configs, results, strict=True):
-        if config["method"] == "EEGTransformer":
-            result.tables["scores"][["value", "low", "high"]] += 0.01 * config["seed"]
-    found = paper.gather(configs, results, {}, {})
+    table = scores(change, half=0.0)
+    these = table.method == "EEGTransformer"
+    for column in ("value", "low", "high"):
+        table.loc[these, column] += 0.01 * table.seed[these]
+    found = paper.gather(table, sensitivities=None, fits=None, fit_scores=None)
     terms = {("EEGTransformer", 1.0): 1.0, ("NPE", 1.0): -1.0}
     value, low, high = found.contrast("CLASSIC", terms)
     # Student's quantile for two degrees of freedom is 4.3027; a standard deviation of 0.01.
@@ -283,7 +304,7 @@ def test_intervals_are_paired_by_seed_and_as_students():
 
 
 def test_the_test_sets_error_is_that_of_a_mean_over_nine():
-    found = paper.gather(*cells(half=0.0196), {}, {})
+    found = gathered(half=0.0196)
     value, low, high = found.contrast("CLASSIC", {("NPE", 1.0): 1.0})
     half = np.hypot(4.3027 * 0.001 / np.sqrt(3), 0.0196 / 3)
     assert (high - value, value - low) == pytest.approx((half, half), rel=1e-3)
@@ -305,7 +326,7 @@ def test_the_chance_level_is_that_of_nine_parameters():
     """Spearman's rank correlation of a random order with 1..9 reaches it in 5 % of all orders."""
     distances = [sum((i - j) ** 2 for i, j in enumerate(order)) for order in permutations(range(9))]
     rho = 1 - 6 * np.array(distances) / (9 * (81 - 1))
-    assert np.mean(rho >= paper.CHANCE - 1e-9) == pytest.approx(0.05, abs=0.005)
+    assert np.mean(rho >= paper.CHANCE_CORRELATION - 1e-9) == pytest.approx(0.05, abs=0.005)
 
 
 @pytest.mark.parametrize(
@@ -327,9 +348,7 @@ def test_verdicts_name_the_convention_where_they_differ(released, classic, text)
 
 def test_the_first_finding_of_a_claim_is_the_one_that_decides():
     change = only("CLASSIC", paper.NETWORKS, ["b_e"], 0.6)
-    entries = ledger.ledger(
-        paper.gather(*cells(change), both(SENSITIVITY), both(fits())), "paper", paper.CLAIMS
-    )
+    entries = ledger.ledger(gathered(change), "paper", paper.CLAIMS)
     assert entries[0]["verdict"] == "reproduced under RELEASED only"
     table = ledger.findings_table(entries)
     row = table[(table.claim == entries[0]["id"]) & (table.convention == "CLASSIC")].iloc[0]
@@ -357,29 +376,30 @@ def test_each_claim_links_to_something_that_a_page_makes():
             made = json.loads(notebook.read_text())["metadata"]["makes"]
             assert item in made, f"{claim.id}: {page} does not make {item}"
         else:
-            assert item in (ROOT / "book" / f"{page}.md").read_text(), claim.id
+            drawn = (ROOT / "book" / "figures" / "ledger.py").read_text()
+            assert item in (ROOT / "book" / f"{page}.md").read_text() + drawn, claim.id
 
 
 def tiny_store(root, tier="smoke", skip=0):
-    """A store with invented fits and scores of a tier, but for the first few cells."""
-    store = Store(root, tier)
-    configs = comparison.grid(tier, 0, methods=paper.ALL)
-    store.get_many(comparison.NAME, invented, configs[skip:], n_jobs=1, progress=False)
-    for name in comparison.CONVENTIONS:
-        settings = {"noise_factor": paper.NOISE, "n_fits": paper.N_FITS[tier], "seed": 0}
-        store.get("fitting", invented_fits, {"convention": name, **settings})
+    """Results with invented fits and scores of a tier, but for the first few runs."""
+    store = Runs(tier, root)
+    experiment = replace(comparison.EXPERIMENT, run=invented)
+    configs = comparison.standard_grid(tier, 0, methods=paper.ALL)
+    store.get(experiment, configs[skip:], jobs=1, progress=False)
+    experiment = replace(least_squares_fits.EXPERIMENT, run=invented_fits)
+    store.get(experiment, least_squares_fits.grid(tier, 0), jobs=1)
 
 
-def invented_fits(**config):
-    return fits()
+def invented_fits(config):
+    return Result({"fits": fits(), "scores": FIT_SCORES.assign(n=2)})
 
 
-def invented(**config):
+def invented(config):
     rng = np.random.default_rng(len(str(config)))
     table = pd.DataFrame({"parameter": QUANTITY_NAMES, "metric": "pearson"})
     table["value"] = rng.uniform(-0.1, 0.9, len(table))
     table["low"], table["high"], table["n"] = table.value - 0.1, table.value + 0.1, 40
-    return Result(tables={"scores": table}, values={"snr_db": 10.0})
+    return invented_result(table)
 
 
 def test_the_command_judges_a_small_tier_and_writes_nothing(tmp_path, capsys):
@@ -393,14 +413,15 @@ def test_the_command_judges_a_small_tier_and_writes_nothing(tmp_path, capsys):
     ]
 
 
-def test_missing_cells_are_named_with_the_command_that_computes_them(tmp_path, capsys):
+def test_missing_runs_are_named_with_the_command_that_computes_them(tmp_path, capsys):
     tiny_store(tmp_path, skip=1)
     with pytest.raises(SystemExit) as stopped:
         paper.main(["--tier", "smoke", "--seed", "0", "--results", str(tmp_path)])
     assert stopped.value.code == 1
     message = capsys.readouterr().err
-    assert "1 of 16 cells are missing" in message
-    assert "python -m experiments.comparison run --tier smoke --seed 0" in message
+    assert "1 of 16 runs of the comparison are missing" in message
+    assert "RELEASED-EEGTransformer-seed0-n_simulations=100-n_test=40" in message
+    assert "python -m experiments run comparison --tier smoke --seed 0" in message
 
 
 def test_a_ledger_is_written_whole_and_read_back(tmp_path, holding, monkeypatch):
@@ -446,9 +467,9 @@ def test_committed_verdicts_follow_from_the_committed_numbers(committed):
 
 
 def test_a_small_tier_is_judged_by_the_same_code_with_a_tolerance():
-    """`make test` has run every chapter at smoke size before, so its cells are stored then."""
+    """`make test` has run every chapter at smoke size before, so its runs are stored then."""
     try:
-        found = paper.collect(Store(ROOT / "results", "smoke"))
+        found = paper.collect(Runs("smoke"))
     except LookupError:
         pytest.skip("the smoke tier is not stored: python book/chapters.py --tier smoke")
     check_that_verdicts_follow(ledger.ledger(found, "smoke", paper.CLAIMS), "smoke")

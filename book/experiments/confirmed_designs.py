@@ -33,11 +33,11 @@ SIZES = {
         "network": NetworkSettings(epochs=2, noise_factors=NOISE_RANGE),
     },
     "fast": {
-        "n_simulations": 1500,
+        "n_simulations": 1000,
         "n_test": 100,
-        "n_answered": 5,
+        "n_answered": 3,
         "n_samples": 100,
-        "network": NetworkSettings(epochs=8, noise_factors=NOISE_RANGE),
+        "network": NetworkSettings(epochs=6, noise_factors=NOISE_RANGE),
     },
     "paper": {},
 }

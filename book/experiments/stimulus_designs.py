@@ -60,7 +60,7 @@ SETTINGS = {
 }
 SIZES = {
     "smoke": {"n_samples": 3, "noise_factors": (EEG_NOISE,)},
-    "fast": {"n_samples": 5},
+    "fast": {"n_samples": 5, "noise_factors": (EEG_NOISE,)},
     "paper": {},
 }
 SMOKE_DESIGNS = (STUDY, ONGOING)

@@ -21,13 +21,18 @@ import contextlib
 import dataclasses
 import hashlib
 import importlib
+import itertools
 import json
+import multiprocessing
 import os
 import shutil
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable
+from concurrent import futures
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -342,16 +347,18 @@ class Runs:
         for config in configs:
             upstream[config] = self.upstream(experiment, config)
         tasks = (
-            joblib.delayed(_run)(i, experiment, config, upstream[config], made_at)
+            (i, experiment, config, upstream[config], made_at)
             for i, config in enumerate(configs)
             if not self._spooled(experiment, config)
         )
         with _dask_workers(dask), _lasting_memory():
-            if dask is None and (jobs == 1 or len(configs) < 2):
-                done = (function(*arguments) for function, arguments, _ in tasks)
+            if dask is not None:
+                delayed = (joblib.delayed(_run)(*task) for task in tasks)
+                done = joblib.Parallel(n_jobs=-1, return_as="generator_unordered")(delayed)
+            elif jobs == 1 or len(configs) < 2:
+                done = (_run(*task) for task in tasks)
             else:
-                jobs = jobs if dask is None else -1
-                done = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")(tasks)
+                done = _side_by_side(tasks, jobs)
             hidden = not progress or len(configs) < 2
             merged = time.monotonic()
             for i, result, record in tqdm(done, experiment.name, len(configs), disable=hidden):
@@ -798,6 +805,50 @@ def _instant(text):
             f"newer_than: got {text!r}, expected 'now', '' or an ISO date and time"
         ) from None
     return date if date.tzinfo else date.astimezone()
+
+
+_POOLS = {}  # by the number of processes; starting one takes seconds, so they are kept
+
+
+def _side_by_side(tasks, jobs):
+    """Yield what `_run` returns for each of the tasks, in whichever order they are done.
+
+    The processes are those of the standard library: joblib's restart whenever one has grown by
+    300 MB, which the memory of a trained network always does.
+    """
+    if jobs not in _POOLS:
+        _POOLS[jobs] = ProcessPoolExecutor(
+            jobs,
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=_leave_with_parent,
+            initargs=(os.getpid(),),
+        )
+    pool, tasks = _POOLS[jobs], iter(tasks)
+    waiting = {pool.submit(_run, *task) for task in itertools.islice(tasks, jobs + 1)}
+    try:
+        while waiting:
+            done, waiting = futures.wait(waiting, return_when=futures.FIRST_COMPLETED)
+            waiting |= {pool.submit(_run, *task) for task in itertools.islice(tasks, len(done))}
+            for each in done:
+                yield each.result()
+    except BaseException:  # what is still being computed is of no use to anybody
+        del _POOLS[jobs]
+        processes = list((pool._processes or {}).values())
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in processes:
+            process.terminate()
+        raise
+
+
+def _leave_with_parent(parent):
+    """Let this process end when the one that started it is gone, killed for example."""
+
+    def watch():
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 @contextlib.contextmanager

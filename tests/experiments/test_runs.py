@@ -5,13 +5,13 @@ import shutil
 import subprocess
 import sys
 import textwrap
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from joblib.externals.loky import get_reusable_executor
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from experiments import provenance, runs, tables
@@ -431,10 +431,67 @@ def kept_memory(config):
     return Result(values={"kept": os.environ.get("MALLOC_TRIM_THRESHOLD_", "") or "none"})
 
 
+def stuck(config):
+    if config.x == 0.0:
+        raise RuntimeError("no root")
+    time.sleep(60.0)
+
+
+def test_an_error_in_one_run_ends_the_others_and_leaves_no_process(tmp_path):
+    experiment = replace(SQUARE, run=stuck)
+    start = time.monotonic()
+    with pytest.raises(RuntimeError, match="no root"):
+        Runs("fast", tmp_path).get(experiment, grid("fast", 1), progress=False)
+    assert time.monotonic() - start < 40.0
+    assert not runs._POOLS
+
+
+ORPHANS = """
+    import os, signal, sys, time
+    sys.path[:0] = [{book!r}, "."]
+    from dataclasses import dataclass
+    from experiments.runs import Experiment, Result, Runs
+
+    @dataclass(frozen=True)
+    class Config:
+        i: int
+
+    def slow(config):
+        open(f"{{os.getpid()}}.pid", "w").close()
+        time.sleep(60.0)
+
+    def grid(tier, seed):
+        return []
+
+    SLOW = Experiment("slow", Config, slow, grid)
+    if __name__ == "__main__":
+        Runs("fast", "store").get(SLOW, [Config(1), Config(2)], progress=False)
+"""
+
+
+def test_no_process_outlives_a_run_that_is_killed(tmp_path):
+    book = str(Path(runs.__file__).parents[1])
+    (tmp_path / "orphans.py").write_text(textwrap.dedent(ORPHANS.format(book=book)))
+    process = subprocess.Popen([sys.executable, "orphans.py"], cwd=tmp_path)
+    for _ in range(600):
+        if len(list(tmp_path.glob("*.pid"))) == 2:
+            break
+        time.sleep(0.1)
+    pids = [int(path.stem) for path in tmp_path.glob("*.pid")]
+    assert len(pids) == 2
+    process.kill()
+    process.wait()
+    for _ in range(100):
+        if not any(runs._alive(pid) for pid in pids):
+            break
+        time.sleep(0.1)
+    assert not any(runs._alive(pid) for pid in pids)
+
+
 def test_processes_keep_the_memory_that_they_free(tmp_path, monkeypatch):
     kept = Experiment("kept", Config, kept_memory, grid, values={"kept": str})
     monkeypatch.delenv("MALLOC_TRIM_THRESHOLD_", raising=False)
-    get_reusable_executor().shutdown()  # processes that another test has left
+    runs._POOLS.clear()  # processes that another test has left
     found = Runs("smoke", tmp_path).get(kept, grid("smoke", 1), progress=False)
     assert found.runs.kept.tolist() == ["4000000000"] * 3
     assert "MALLOC_TRIM_THRESHOLD_" not in os.environ

@@ -198,12 +198,13 @@ def test_set(convention, n_test, variant):
     return settings.simulate(convention, n_test, [0, TEST])
 
 
-def estimate(model, test, noise_factor, *, n_points=64, batch_size=256):
+def estimate(model, test, noise_factor, *, n_points=64, batch_size=256, first=None):
     """Estimates (n, 13) of `QUANTITY_NAMES`, float32, by a trained model, from one draw of noise.
 
     model : a network, a `flows.Posterior` or a baseline that was fitted to these quantities
     n_points : of a posterior's mean, see `flows.Posterior.mean`
     batch_size : of a network, see `training.predict`
+    first : estimate so many of the test simulations; all by default
     """
     if isinstance(model, torch.nn.Module):
         theta = predict(model, test, noise_factor=noise_factor, seed=TEST, batch_size=batch_size)
@@ -211,7 +212,7 @@ def estimate(model, test, noise_factor, *, n_points=64, batch_size=256):
     else:
         observed = test.observe(noise_factor, seed=TEST)
         if isinstance(model, flows.Posterior):
-            estimates = model.mean(observed, seed=TEST, n_points=n_points, of=quantities)
+            estimates = model.mean(observed[:first], seed=TEST, n_points=n_points, of=quantities)
         else:
             estimates = model.predict(observed)
-    return estimates.astype(np.float32)
+    return estimates[:first].astype(np.float32)

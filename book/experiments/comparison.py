@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 import numpy as np
 import pandas as pd
 import torch
+from scipy import stats
 
 from experiments.compared_methods import (
     METHODS,
@@ -34,9 +35,11 @@ from jrlib.neural.architectures import ARCHITECTURES, build_regressor
 from jrlib.neural.baselines import BASELINES
 from jrlib.neural.training import TrainingSettings, fit
 from jrlib.parameters import QUANTITY_NAMES, get_convention, quantities
+from jrlib.sensors.datasets import TargetScaler
 
 KEEP = ("scores", "estimates", "weights")  # each of them with those before it
 HISTORY = ("epoch", "train_loss", "validation_loss")
+MEAN = "mean"  # stands for a parameter where a score is a mean over several of them
 _FOLLOWS = {"named": False}  # from the method or the variant
 
 
@@ -135,6 +138,19 @@ def run(config):
     the configuration has it the array "estimates" (n_test, 13) in physical units and the weights;
     the values "snr_db" and "n_train".
     """
+    model, trained = _train(config)
+    scored = _score(config, model)
+    return Result(
+        tables=scored.tables | trained.tables,
+        arrays=scored.arrays if config.keep != "scores" else {},
+        values=scored.values | trained.values,
+        weights=trained.weights if config.keep == "weights" else {},
+        about=trained.about if config.keep == "weights" else {},
+    )
+
+
+def _train(config):
+    """The trained method of a configuration, and its history and weights as a `Result`."""
     kind = METHODS[config.method].kind
     simulated = training_set(
         config.convention,
@@ -165,13 +181,8 @@ def run(config):
     else:
         source = train.observe(**of_training)
         model = BASELINES[kind](**options).fit(source, quantities(train.theta))
-    scored = _score(config, model)
-    return Result(
-        tables=scored.tables | {"history": history},
-        arrays=scored.arrays if config.keep != "scores" else {},
-        values=scored.values | {"n_train": len(train)},
-        weights=weights if config.keep == "weights" else {},
-        about=about if config.keep == "weights" else {},
+    return model, Result(
+        {"history": history}, values={"n_train": len(train)}, weights=weights, about=about
     )
 
 
@@ -194,8 +205,7 @@ def rebuild(weights, about):
 def _score(config, model):
     """Scores, estimates and signal-to-noise ratio of a trained model, as a `Result`."""
     test = test_set(config.convention, config.n_test, config.test_simulations)
-    batch = {"batch_size": config.training.evaluation_batch_size} if config.training else {}
-    estimates = estimate(model, test, config.noise_factor, n_points=config.n_points, **batch)
+    estimates = estimate(model, test, config.noise_factor, **_estimation(config))
     scores = scoring.score(
         quantities(test.theta),
         estimates,
@@ -208,6 +218,12 @@ def _score(config, model):
         {"estimates": estimates},
         {"snr_db": test.snr_db(config.noise_factor)},
     )
+
+
+def _estimation(config):
+    """The options of `estimate` that a configuration has."""
+    batch = {"batch_size": config.training.evaluation_batch_size} if config.training else {}
+    return {"n_points": config.n_points} | batch
 
 
 NETWORKS = tuple(name for name, method in METHODS.items() if method.is_network)
@@ -433,7 +449,7 @@ def scores(found):
     sources of chance), spread (standard deviation over the seeds), n (test simulations), n_seeds,
     snr_db.
     """
-    frame = found.table("scores") if isinstance(found, Found) else found
+    frame = _rows(found)
     setting = ["variant", "convention", "noise_factor", "method", "n_simulations"]
     grouped = frame.groupby([*setting, "parameter", "metric", "n", "snr_db"], sort=False)
     return grouped.agg(
@@ -443,3 +459,134 @@ def scores(found):
         spread=("value", "std"),
         n_seeds=("seed", "nunique"),
     ).reset_index()
+
+
+def mean_scores(found, over=QUANTITY_NAMES):
+    """Metrics averaged over quantities, of each seed, and then over the seeds.
+
+    found : see `scores`; over : some of `QUANTITY_NAMES`, of which those without a value are left
+        out
+    Returns a DataFrame with a row for each variant, convention, noise factor, method, number of
+    simulations and metric: parameter (`MEAN`), value (mean over the seeds), low, high (smallest and
+    largest seed), n_seeds, snr_db.
+    """
+    frame = _rows(found)
+    setting = ["variant", "convention", "noise_factor", "method", "n_simulations", "metric"]
+    of_seed = frame[frame.parameter.isin(over)].groupby([*setting, "snr_db", "seed"], sort=False)
+    of_seed = of_seed.value.mean().reset_index()
+    grouped = of_seed.groupby([*setting, "snr_db"], sort=False)
+    means = grouped.agg(
+        value=("value", "mean"),
+        low=("value", "min"),
+        high=("value", "max"),
+        n_seeds=("seed", "nunique"),
+    )
+    return means.reset_index().assign(parameter=MEAN)
+
+
+def differences(found, other, *, metric="pearson", level=0.95):
+    """How much higher a metric is in other runs, seed by seed.
+
+    found, other : see `scores`; runs of the same convention, method, noise factor and seed make a
+        pair, others are left out
+    Returns a DataFrame with a row for each method and each of `QUANTITY_NAMES`: value (mean over
+    the seeds), low, high (smallest and largest seed), n_seeds. Each method's last row has the
+    parameter `MEAN`: the mean over the quantities, with Student's t interval over the seeds, which
+    is NaN for one seed.
+    """
+    keys = ["convention", "method", "noise_factor", "seed", "parameter", "metric"]
+    paired = _rows(found).merge(_rows(other), on=keys, suffixes=("", "_other"))
+    paired = paired[paired.metric == metric]
+    paired = paired.assign(difference=paired.value_other - paired.value)
+    each = paired.groupby(["method", "parameter"], sort=False).difference
+    each = each.agg(value="mean", low="min", high="max", n_seeds="size").reset_index()
+    of_seed = paired.groupby(["method", "seed"], sort=False).difference.mean()
+    mean = of_seed.groupby("method", sort=False).agg(value="mean", error="sem", n_seeds="size")
+    half = stats.t.ppf((1 + level) / 2, mean.n_seeds - 1) * mean.pop("error")
+    mean = mean.assign(parameter=MEAN, low=mean.value - half, high=mean.value + half)
+    both = pd.concat([each, mean.reset_index()])
+    order = {method: i for i, method in enumerate(mean.index)}
+    return both.sort_values("method", key=lambda name: name.map(order), kind="stable")
+
+
+def kept_epochs(found):
+    """Of each run with a history: how long it was trained, and which epoch's weights are kept.
+
+    Returns a DataFrame with a row for each run: run, convention, method, seed, epochs (trained),
+    kept (the epoch of the lowest validation loss) and validation_loss (that lowest one).
+    """
+    history = found.table("history")
+    by_run = history.groupby("run", sort=False)
+    kept = history.loc[by_run.validation_loss.idxmin()].rename(columns={"epoch": "kept"})
+    kept = kept.assign(epochs=by_run.size().to_numpy())
+    columns = ["run", "convention", "method", "seed", "epochs", "kept", "validation_loss"]
+    return kept[columns].reset_index(drop=True)
+
+
+def mean_predictor_loss(n_simulations, seed, prior):
+    """Mean squared error of always answering the mean of the prior, parameters scaled to 0..1."""
+    theta = prior.sample(n_simulations, np.random.default_rng(seed))
+    return float(TargetScaler.fit(theta).transform(theta).var(axis=0).mean())
+
+
+def predictions(found, *, noise_factor=None, n_npe=None):
+    """Estimates of the test simulations' parameters, made again by the trained methods.
+
+    found : `runs.Found` of this experiment, whose runs hold the array "estimates". Methods are
+        rebuilt from their stored weights; without any, they are trained again.
+    noise_factor : of the test simulations; that of the training by default
+    n_npe : how many of them NPE answers, which takes it long; all by default
+    Returns a DataFrame with a row for each run, test simulation and quantity: run, convention,
+    method, simulation (from 0), parameter (of `QUANTITY_NAMES`), true, estimate, and stored, which
+    is the stored estimate; in physical units.
+    """
+    parts = []
+    for run in found.runs.itertuples():
+        config = found.config(run.run)
+        stored = found.arrays(run.run)["estimates"]
+        model = rebuild(*found.weights(run.run)) if run.weights_sha256 else _train(config)[0]
+        test = test_set(config.convention, config.n_test, config.test_simulations)
+        factor = config.noise_factor if noise_factor is None else noise_factor
+        first = n_npe if isinstance(model, flows.Posterior) else None
+        again = estimate(model, test, factor, first=first, **_estimation(config))
+        rows = pd.MultiIndex.from_product(
+            [range(len(again)), QUANTITY_NAMES], names=["simulation", "parameter"]
+        )
+        columns = {
+            "run": run.run,
+            "convention": run.convention,
+            "method": run.method,
+            "true": quantities(test.theta)[: len(again)].ravel(),
+            "estimate": again.ravel(),
+            "stored": stored[: len(again)].ravel(),
+        }
+        parts.append(pd.DataFrame(columns, rows).reset_index())
+    return pd.concat(parts, ignore_index=True)
+
+
+def scores_again(found, predicted):
+    """Scores of the estimates that `predictions` made again, beside those that are stored.
+
+    Returns a DataFrame with a row for each run, parameter and metric: run, convention, method,
+    parameter, metric, value, stored (NaN unless all test simulations were answered).
+    """
+    parts = []
+    for run, rows in predicted.groupby("run", sort=False):
+        truth, again = (
+            rows[name].to_numpy().reshape(-1, len(QUANTITY_NAMES)) for name in ("true", "estimate")
+        )
+        scale = found.config(run).test_simulations.prior.quantity_std
+        frame = scoring.score(truth, again, QUANTITY_NAMES, scale=scale, n_bootstrap=1)
+        parts.append(frame.drop(columns=["low", "high"]).assign(run=run))
+    again = pd.concat(parts)
+    stored = found.table("scores")
+    keys = ["run", "parameter", "metric", "n"]
+    stored = stored[["run", "convention", "method", *keys[1:], "value"]]
+    names = stored[["run", "convention", "method"]].drop_duplicates()
+    stored = stored.rename(columns={"value": "stored"})[[*keys, "stored"]]
+    return names.merge(again, on="run").merge(stored, on=keys, how="left")
+
+
+def _rows(found):
+    """Rows of the table "scores" of a `runs.Found`, or those rows themselves."""
+    return found.table("scores") if isinstance(found, Found) else found

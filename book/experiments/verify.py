@@ -12,6 +12,7 @@ Where n runs of a stratum were drawn and all agree, at most 3 / n of it would no
 confidence (the rule of three).
 """
 
+import dataclasses
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -46,11 +47,18 @@ COLUMNS = {
 
 
 def stratum(seconds):
-    """The stratum of a run that took so many processor seconds, in words."""
+    """The stratum of a run that takes so many processor seconds to compute again, in words."""
     k = int(np.searchsorted(STRATA, seconds, side="right")) - 1
     if np.isinf(STRATA[k + 1]):
         return f"from {STRATA[k]:g} s"
     return f"{STRATA[k]:g} to {STRATA[k + 1]:g} s"
+
+
+def cost(found, run):
+    """Processor seconds that computing a stored run again takes, going by its record."""
+    if level(found, run) == "rescored":
+        return START
+    return found.runs.cpu_seconds[found.runs.run == run].iloc[0] + START
 
 
 def draw(found, seconds, rng):
@@ -61,18 +69,18 @@ def draw(found, seconds, rng):
     """
     waiting = {}
     for each in found:
-        for run, cost in zip(each.runs.run, each.runs.cpu_seconds, strict=True):
-            cost = START if level(each, run) == "rescored" else cost + START
-            waiting.setdefault(stratum(cost), []).append((cost, each, run))
+        for run in each.names:
+            takes = cost(each, run)
+            waiting.setdefault(stratum(takes), []).append((takes, each, run))
     for candidates in waiting.values():
         rng.shuffle(candidates)
     drawn, left = [], seconds
     while any(waiting.values()):
         for candidates in waiting.values():
             if candidates:
-                cost, each, run = candidates.pop()
-                if cost <= left:
-                    left -= cost
+                takes, each, run = candidates.pop()
+                if takes <= left:
+                    left -= takes
                     drawn.append((each, run))
     return drawn
 
@@ -137,7 +145,7 @@ def verify(store, experiments, seconds, seed):
                 "experiment": each.experiment.name,
                 "run": run,
                 "tier": store.tier,
-                "stratum": stratum(each.runs.cpu_seconds[each.runs.run == run].iloc[0]),
+                "stratum": stratum(cost(each, run)),
                 "at_commit": at_commit,
                 "date": datetime.now(UTC).date().isoformat(),
                 "machine": machine,
@@ -158,6 +166,28 @@ def summary(verified):
     by = verified.groupby("stratum", sort=False).passed.agg(drawn="size", passed="sum")
     agree = by.drawn == by.passed
     return by.assign(at_most=np.where(agree, np.minimum(3.0 / by.drawn, 1.0), np.nan)).reset_index()
+
+
+def standing(found, verified):
+    """What recomputations say of each stored run: a DataFrame with a row for each.
+
+    found : list of `runs.Found`; verified : what `read` gives, of their tier
+    Columns: experiment, run, stratum, level, and outcome: "agrees", "differs" or "unverified". The
+    last time that a run was computed again counts, unless the stored one is newer.
+    """
+    columns = ["experiment", "run", "computed", "stratum", "level"]
+    stored = [
+        (each.experiment.name, run, computed, stratum(cost(each, run)), level(each, run))
+        for each in found
+        for run, computed in zip(each.runs.run, each.runs.computed, strict=True)
+    ]
+    last = verified.drop_duplicates(["experiment", "run"], keep="last")
+    last = last[["experiment", "run", "date", "passed"]]
+    rows = pd.DataFrame(stored, columns=columns).merge(last, "left", ["experiment", "run"])
+    counts = rows.date.fillna("") >= rows.computed.str.partition("T")[0]
+    outcomes = ["agrees", "differs"]
+    rows["outcome"] = np.select([counts & rows.passed.eq(True), counts], outcomes, "unverified")
+    return rows[["experiment", "run", "stratum", "level", "outcome"]]
 
 
 def read(root=runs.RESULTS):
@@ -213,21 +243,20 @@ def _between_seeds(found, run, result):
     """Largest difference of the table "scores" from the stored one, in deviations between seeds."""
     kinds = found.experiment.tables["scores"]
     keys = [name for name in kinds if name not in ("value", "low", "high", "n")]
-    fields = [name for name in tables.fields(found.experiment.config) if name != "seed"]
-    everything = found.table("scores")
-    row = found.runs[found.runs.run == run].iloc[0]
-    alike = np.ones(len(everything), bool)
-    for name in fields:
-        if name in everything and name not in kinds:
-            same = everything[name] == row[name]
-            alike &= (same | (everything[name].isna() & pd.isna(row[name]))).to_numpy()
-    spread = everything[alike].groupby(keys).value.std().rename("spread")
+    config, everything = found.experiment.config, found.table("scores")
+    left_out = {"seed", *kinds, *(f.name for f in dataclasses.fields(config) if not f.compare)}
+    fields = [name for name in tables.fields(config) if name.partition(".")[0] not in left_out]
+    shown = found.runs[fields].map(tables.show)
+    alike = (shown == shown[found.runs.run == run].iloc[0]).all(axis=1)
+    alike = everything[everything.run.isin(found.runs.run[alike])]
+    spread = alike.groupby(keys).value.std().rename("spread")
     stored = everything[everything.run == run].set_index(keys).value
     new = result.tables["scores"].set_index(keys).value
     both = pd.concat([stored.rename("stored"), new.rename("new"), spread], axis=1)
     if (both.stored.isna() != both.new.isna()).any():
         return np.inf
     both = both.dropna(subset=["stored"])
-    pooled = np.sqrt((both.spread**2).mean())  # over parameters and metrics, against few seeds
-    scale = np.maximum(both.spread.fillna(pooled), max(np.nan_to_num(pooled), SMALLEST_SPREAD))
+    # Over parameters and metrics, against few seeds; NaN where there is no other seed.
+    pooled = np.nan_to_num(np.sqrt((both.spread**2).mean()))
+    scale = np.maximum(both.spread.fillna(pooled), max(pooled, SMALLEST_SPREAD))
     return float(((both.new - both.stored).abs() / (np.sqrt(2.0) * scale)).max())

@@ -1,7 +1,7 @@
 """Our own claims, held to the rule of the paper's: criteria in the code, judged by the numbers.
 
-The criteria were written down before the largest trainings of `calibration` were done, that of the
-learning curves when these were known up to 10,000 simulations.
+The criteria were written down before the largest trainings of `amortised_posteriors` were done,
+that of the learning curves when these were known up to 10,000 simulations.
 """
 
 from dataclasses import dataclass
@@ -11,107 +11,103 @@ import pandas as pd
 from scipy.stats import binomtest
 
 from claims.ledger import CannotBeTestedError, Claim, Finding
-from claims.paper import NETWORKS, NOISE
-from experiments import amortised_posteriors
+from claims.paper import NETWORKS
+from experiments.amortised_posteriors import LEAST_OPTIMAL, TARGET_FRACTION, telling
 from experiments.compared_methods import METHODS
-from jrlib.diagnostics.scoring import fraction_of_optimal
-from jrlib.parameters import IDENTIFIABLE_NAMES, QUANTITY_NAMES
+from experiments.exact_posteriors import FEWEST_SCORED, fractions_of_optimal
+from experiments.runs import Found
+from experiments.settings import EEG_NOISE, STUDY_NOISE
 
-REAL = 1e4  # the noise factor of real EEG
-TOLD_APART = 0.6  # accuracy of a classifier up to which draws count as alike
-NOMINAL, OFF = 0.8, 0.05  # credibility that is looked at, and by how much coverage may differ
-FOUND = 0.9  # part of the responses whose exact posterior has to be found
+ALIKE_BELOW = 0.6  # accuracy of a classifier up to which samples count as alike
+CREDIBILITY, MISCOVERAGE = 0.8, 0.05  # of the regions, and by how much their coverage may be off
+LEAST_FOUND = 0.9  # fraction of the responses whose exact posterior has to be found
 
 
 @dataclass(frozen=True)
 class Evidence:
     """What our claims are judged by.
 
-    parts : as from `amortised_posteriors.fractions` and `amortised_posteriors.telling`
-    kept : convention -> (configuration, result) of the training whose weights are kept
-    gathered : as from `exact_posteriors.gather`, other exact posteriors of the same observations
-    corrected : as from `amortised_posteriors.answered` and `amortised_posteriors.telling`
-    answers : the tables "answers" of `amortised_posteriors.answers` put together, with convention and
-        noise_factor
+    fractions : as from `amortised_posteriors.fractions`
+    trained : the runs of `amortised_posteriors` that keep their weights, one for each convention
+    optima : as from `exact_posteriors.optima`, whose samplers have started from the prior
+    corrected : as from `corrected_answers.fractions`
+    answers : the table "answers" of `corrected_answers`
     curves : mean correlation over `IDENTIFIABLE_NAMES`: convention, noise_factor, method,
         n_simulations, value, low and high
     """
 
-    parts: pd.DataFrame
-    kept: dict
-    gathered: dict
+    fractions: pd.DataFrame
+    trained: Found
+    optima: dict
     corrected: pd.DataFrame
     answers: pd.DataFrame
     curves: pd.DataFrame
 
     @property
     def seeds(self):
-        return sorted({config["seed"] for config, _ in self.kept.values()})
+        return sorted(self.trained.runs.seed.unique().tolist())
 
     @property
     def n_simulations(self):
-        return max(config["n_simulations"] for config, _ in self.kept.values())
+        return self.trained.runs.n_simulations.max()
 
     @property
     def n_test(self):
-        return max(config["n_checked"] for config, _ in self.kept.values())
+        return self.trained.runs.n_checked.max()
 
 
-def _percent(part):
-    return f"{100 * part:.0f} %"
+def _percent(fraction):
+    return f"{100 * fraction:.0f} %"
 
 
-def _ceiling_reached(evidence, convention):
-    parts, seed = evidence.parts, evidence.seeds[0]
-    rows = parts[
-        (parts.convention == convention)
-        & (parts.n_simulations == evidence.n_simulations)
-        & (parts.noise_factor >= REAL)
-        & (parts.seed == seed)
+def _network_near_optimal(evidence, convention):
+    rows = telling(evidence.fractions)
+    rows = rows[
+        (rows.convention == convention)
+        & (rows.n_simulations == evidence.n_simulations)
+        & (rows.noise_factor >= EEG_NOISE)
+        & (rows.seed == evidence.seeds[0])
     ]
     if rows.empty:
         raise CannotBeTestedError(
-            f"no ceiling of {amortised_posteriors.TELLING:g} at {REAL:g} or above"
+            f"no optimal correlation of {LEAST_OPTIMAL:g} at {EEG_NOISE:g} or above"
         )
-    return _parts(rows)
+    return _near_optimal(rows)
 
 
-def _parts(rows):
+def _near_optimal(rows):
     return [
         Finding(
-            f"{row.parameter}, part of the ceiling at noise factor {row.noise_factor:,.10g}",
+            f"{row.parameter}, fraction of optimal at noise factor {row.noise_factor:,.10g}",
             row.value,
             row.low,
             row.high,
-            above=amortised_posteriors.TARGET,
+            above=TARGET_FRACTION,
         )
         for row in rows.itertuples()
     ]
 
 
 def _calibrated(evidence, convention):
-    config, result = evidence.kept[convention]
-    findings = []
-    for factor, levels in zip(
-        config["noise_factors"], result.arrays["highest_density"], strict=True
-    ):
-        inside, n = int(np.sum(levels <= NOMINAL)), len(levels)
+    trained = evidence.trained.where(convention=convention)
+    factors, findings = trained.value("noise_factors"), []
+    for factor, levels in zip(factors, trained.arrays()["highest_density"], strict=True):
+        inside, n = int(np.sum(levels <= CREDIBILITY)), len(levels)
         low, high = binomtest(inside, n).proportion_ci(0.95, method="wilson")
-        name = f"coverage of {_percent(NOMINAL)} regions at noise factor {factor:,.10g}"
+        name = f"coverage of {_percent(CREDIBILITY)} regions at noise factor {factor:,.10g}"
         findings += [
-            Finding(name, inside / n, low, high, above=NOMINAL - OFF),
-            Finding(name, inside / n, low, high, below=NOMINAL + OFF),
+            Finding(name, inside / n, low, high, above=CREDIBILITY - MISCOVERAGE),
+            Finding(name, inside / n, low, high, below=CREDIBILITY + MISCOVERAGE),
         ]
     return findings
 
 
 def _alike(evidence, convention):
-    _, result = evidence.kept[convention]
-    table = result.tables["exact"]
-    return _told(table[table.noise_factor >= REAL])
+    table = evidence.trained.where(convention=convention).table("exact")
+    return _told_apart(table[table.noise_factor >= EEG_NOISE])
 
 
-def _told(table):
+def _told_apart(table):
     """Findings on the medians of c2st, by noise factor."""
     rng = np.random.default_rng(0)
     findings = []
@@ -121,56 +117,52 @@ def _told(table):
             medians = np.median(rng.choice(accuracy, (2000, len(accuracy))), axis=1)
             name = f"median C2ST at noise factor {factor:,.10g}"
             ends = np.quantile(medians, [0.025, 0.975])
-            findings.append(Finding(name, np.median(accuracy), *ends, below=TOLD_APART))
+            findings.append(Finding(name, np.median(accuracy), *ends, below=ALIKE_BELOW))
     if not findings:
         raise CannotBeTestedError("no exact posterior was accepted")
     return findings
 
 
 def _corrected(evidence, convention):
-    rows = evidence.corrected[evidence.corrected.convention == convention]
+    rows = telling(evidence.corrected)
+    rows = rows[rows.convention == convention]
     if rows.empty:
-        raise CannotBeTestedError(f"no ceiling of {amortised_posteriors.TELLING:g}")
+        raise CannotBeTestedError(f"no optimal correlation of {LEAST_OPTIMAL:g}")
     answers = evidence.answers[evidence.answers.convention == convention]
-    return _parts(rows) + _told(answers)
+    return _near_optimal(rows) + _told_apart(answers)
 
 
 def _exact_found(evidence, convention):
-    config, result = evidence.kept[convention]
-    findings, numbers = [], range(config["n_exact"])
-    for row, (factor, group) in enumerate(result.tables["exact"].groupby("noise_factor")):
-        found, n = int(group.accepted.sum()), len(group)
+    trained = evidence.trained.where(convention=convention)
+    table, means = trained.table("exact"), trained.arrays()["exact"]
+    findings = []
+    for factor, mean in zip(trained.value("noise_factors"), means, strict=True):
+        accepted = table[table.noise_factor == factor].accepted.to_numpy()
+        found, n = int(accepted.sum()), len(accepted)
         low, high = binomtest(found, n).proportion_ci(0.95, method="wilson")
         name = f"exact posteriors found at noise factor {factor:,.10g}"
-        findings.append(Finding(name, found / n, low, high, above=FOUND))
-        table, arrays = evidence.gathered.get((convention, factor), (None, None))
-        if table is None:
+        findings.append(Finding(name, found / n, low, high, above=LEAST_FOUND))
+        optimum = evidence.optima.get((convention, factor))
+        if optimum is None:
             continue
-        both = table.accepted.to_numpy() & np.isin(table.number, numbers)
-        both[both] = group.accepted.to_numpy()[table.number[both]]
-        if both.sum() > 2:
-            means = result.arrays["exact"][row][table.number[both]]
-            rows = fraction_of_optimal(
-                arrays["truth"][both], means, arrays["mean"][both], names=QUANTITY_NAMES
-            )
-            rows = rows[
-                rows.parameter.isin(IDENTIFIABLE_NAMES)
-                & (rows.optimal >= amortised_posteriors.TELLING)
-            ]
+        labels = {"convention": convention, "noise_factor": factor}
+        both = optimum.among(np.flatnonzero(accepted))
+        if len(both.numbers) >= FEWEST_SCORED:
+            rows = telling(fractions_of_optimal([(labels, mean)], {(convention, factor): both}))
             worst = rows.loc[rows.value.idxmin()]
-            name = f"... smallest part of the ceiling: {worst.parameter}"
+            name = f"... smallest fraction of optimal: {worst.parameter}"
             ends = worst.value, worst.low, worst.high
-            findings.append(Finding(name, *ends, above=amortised_posteriors.TARGET))
+            findings.append(Finding(name, *ends, above=TARGET_FRACTION))
     return findings
 
 
 def _simulations_lacking(evidence, convention):
     rows = evidence.curves
-    rows = rows[(rows.convention == convention) & (rows.noise_factor == NOISE)]
+    rows = rows[(rows.convention == convention) & (rows.noise_factor == STUDY_NOISE)]
     rows = dict(list(rows.sort_values("n_simulations").groupby("method")))
     missing = [name for name in ("NPE", *NETWORKS) if name not in rows]
     if missing:
-        raise CannotBeTestedError(f"no correlation of {missing[0]} at noise factor {NOISE:g}")
+        raise CannotBeTestedError(f"no correlation of {missing[0]} at noise factor {STUDY_NOISE:g}")
     few, findings = rows["NPE"].iloc[0], []
     for name in NETWORKS:
         many = rows[name].iloc[-1]
@@ -182,55 +174,54 @@ def _simulations_lacking(evidence, convention):
 
 CLAIMS = (
     Claim(
-        "network-reaches-ceiling",
+        "network-near-optimal",
         "At the noise of real EEG a network that answers at once comes as near to the truth as the "
         "data allow.",
-        f"At noise factors from {REAL:,.10g} on, the correlation of the posterior mean is above "
-        f"{amortised_posteriors.TARGET} of the ceiling's for each of the eight quantities whose ceiling is "
-        f"at least {amortised_posteriors.TELLING}.",
-        f"For one of them it is below {amortised_posteriors.TARGET} of the ceiling's.",
+        f"At noise factors from {EEG_NOISE:,.10g} on, the correlation of the posterior mean is "
+        f"above {TARGET_FRACTION} of the optimal one for each of the eight quantities for which "
+        f"the latter is at least {LEAST_OPTIMAL}.",
+        f"For one of them it is below {TARGET_FRACTION} of the optimal one.",
         "calibrated.html#tab-reached",
-        _ceiling_reached,
+        _network_near_optimal,
     ),
     Claim(
         "network-calibrated",
         "Its uncertainty is right at every noise level.",
-        f"Regions of highest density of {_percent(NOMINAL)} hold the truth in "
-        f"{_percent(NOMINAL - OFF)} to {_percent(NOMINAL + OFF)} of the test responses, at each "
-        f"noise factor.",
+        f"Regions of highest density of {_percent(CREDIBILITY)} hold the truth in "
+        f"{_percent(CREDIBILITY - MISCOVERAGE)} to {_percent(CREDIBILITY + MISCOVERAGE)} of the "
+        f"test responses, at each noise factor.",
         "At one noise factor they hold it more, or less, often.",
         "calibrated.html#fig-flow-coverage",
         _calibrated,
     ),
     Claim(
-        "network-draws-exact",
-        "At the noise of real EEG its draws cannot be told from exact ones.",
-        f"At noise factors from {REAL:,.10g} on, the median accuracy of a classifier that is to "
-        f"tell them apart is below {TOLD_APART}.",
-        f"It is above {TOLD_APART}.",
+        "network-samples-exact",
+        "At the noise of real EEG its samples cannot be told from exact ones.",
+        f"At noise factors from {EEG_NOISE:,.10g} on, the median accuracy of a classifier that is "
+        f"to tell them apart is below {ALIKE_BELOW}.",
+        f"It is above {ALIKE_BELOW}.",
         "calibrated.html#fig-efficiency",
         _alike,
     ),
     Claim(
         "answer-corrected",
         "Corrected by the likelihood, an answer in about a second comes as near to the truth as "
-        "the data allow, and its draws cannot be told from exact ones, at every noise level.",
-        f"At each noise factor, the correlation of the answer's mean is above "
-        f"{amortised_posteriors.TARGET} of the ceiling's for each of the eight quantities whose ceiling is "
-        f"at least {amortised_posteriors.TELLING}, and the median accuracy of a classifier below "
-        f"{TOLD_APART}.",
-        f"For one of them it is below {amortised_posteriors.TARGET} of the ceiling's, or a median above "
-        f"{TOLD_APART}.",
+        "the data allow, and its samples cannot be told from exact ones, at every noise level.",
+        f"At each noise factor, the correlation of the answer's mean is above {TARGET_FRACTION} of "
+        f"the optimal one for each of the eight quantities for which the latter is at least "
+        f"{LEAST_OPTIMAL}, and the median accuracy of a classifier below {ALIKE_BELOW}.",
+        f"For one of them it is below {TARGET_FRACTION} of the optimal one, or a median above "
+        f"{ALIKE_BELOW}.",
         "calibrated.html#tab-answers",
         _corrected,
     ),
     Claim(
-        "exact-from-draws",
-        "From its draws the exact posterior is found, at every noise level.",
-        f"Descents from the network's draws give an accepted exact posterior for more than "
-        f"{_percent(FOUND)} of the responses at each noise factor, whose means have more than "
-        f"{amortised_posteriors.TARGET} of the ceiling's correlation.",
-        f"At one noise factor it is less than {_percent(FOUND)}, or {amortised_posteriors.TARGET}.",
+        "exact-from-samples",
+        "From its samples the exact posterior is found, at every noise level.",
+        f"Descents from the network's samples give an accepted exact posterior for more than "
+        f"{_percent(LEAST_FOUND)} of the responses at each noise factor, whose means have more "
+        f"than {TARGET_FRACTION} of the optimal correlation.",
+        f"At one noise factor it is less than {_percent(LEAST_FOUND)}, or {TARGET_FRACTION}.",
         "calibrated.html#tab-exact",
         _exact_found,
     ),

@@ -275,6 +275,11 @@ class Optimum:
     truth: np.ndarray
     mean: np.ndarray
 
+    def among(self, numbers):
+        """Those of the observations that have one of these numbers."""
+        kept = np.isin(self.numbers, numbers)
+        return Optimum(self.numbers[kept], self.truth[kept], self.mean[kept])
+
 
 def optima(found):
     """The `Optimum` for each convention and noise factor of runs of one variant: a dict."""

@@ -1,12 +1,10 @@
 """The local test: chance levels for a posterior that is right, small p for one too wide."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pandas as pd
 import pytest
 
-from experiments import amortised_posteriors, compared_methods, local_calibration
+from experiments import amortised_posteriors, compared_methods, local_calibration, tables
 from jrlib.inference.exact_posterior import ExactSampler
 from jrlib.inference.likelihood import Likelihood
 
@@ -26,17 +24,23 @@ class Right:
         return observations[:, 60:80] / observations[:, 60:80].std()
 
 
-def test_what_is_right_passes_and_what_is_too_wide_is_noticed(monkeypatch):
-    monkeypatch.setattr(amortised_posteriors, "reload", lambda config, result: Right())
-    monkeypatch.setattr(local_calibration, "WIDENED", (1.0, 2.0))
-    trained = {"CLASSIC": ({"n_test": 60}, SimpleNamespace())}
-    found = local_calibration.cell("CLASSIC", 1e4, 0, 3, 1000, 8, 3, 20, trained=trained)
-    judged = found.tables["judged"]
+def test_what_is_right_passes_and_what_is_too_wide_is_noticed():
+    config = local_calibration.Config(
+        "CLASSIC",
+        1e4,
+        3,
+        trained="none",
+        n_learnt=1000,
+        n_chance=8,
+        n_classifiers=3,
+        n_judged=20,
+        widened=(1.0, 2.0),
+    )
+    test = compared_methods.test_set("CLASSIC", 60, "standard")
+    judged = local_calibration.judge(config, Right(), test)
     assert (judged.groupby(["widened", "classifier"]).size() == 20).all()
     assert (judged.groupby(["widened", "number"]).statistic.nunique() == 3).all()
-    again = local_calibration.cell("CLASSIC", 1e4, 0, 3, 1000, 8, 3, 20, trained=trained).tables[
-        "judged"
-    ]
+    again = local_calibration.judge(config, Right(), test)
     pd.testing.assert_frame_equal(again, judged, check_exact=True)
     p = judged.groupby("widened").p
     assert p.median()[1.0] > 0.1
@@ -45,7 +49,9 @@ def test_what_is_right_passes_and_what_is_too_wide_is_noticed(monkeypatch):
 
 def test_the_grid():
     configs = local_calibration.grid("paper", 1)
-    assert {config["convention"] for config in configs} == {"RELEASED", "CLASSIC"}
-    assert all(config["n_simulations"] == 300_000 for config in configs)
+    kept = amortised_posteriors.kept("paper", 1)
+    assert {config.convention for config in configs} == {"RELEASED", "CLASSIC"}
+    assert all(config.trained == tables.run_name(kept[config.convention]) for config in configs)
+    assert all(config.n_simulations == 300_000 for config in kept.values())
     with pytest.raises(ValueError, match="tier"):
         local_calibration.grid("huge", 1)

@@ -196,6 +196,33 @@ def test_what_was_found_is_kept_and_read_again(store, tmp_path):
     assert len(verify.read(tmp_path / "nothing")) == 0
 
 
+def test_the_last_recomputation_of_a_stored_run_decides_and_others_are_unverified(store):
+    found = [store.all(ROOTS), store.all(SCORED)]
+    rows = verify.standing(found, verify.read(store.root))
+    assert len(rows) == 8
+    assert set(rows.outcome) == {"unverified"}
+    verified = verify.verify(store, [ROOTS], 1000.0, seed=0)
+    assert (verify.standing(found, verified).outcome == "agrees").sum() == 4
+    worse = verified[:1].assign(passed=False)
+    for runs_in_order, expected in (((verified, worse), 3), ((worse, verified), 4)):
+        rows = verify.standing(found, pd.concat(runs_in_order)).set_index("run")
+        assert (rows.outcome == "agrees").sum() == expected
+        assert (rows.outcome[worse.run] == "differs").all() == (expected == 3)
+    # What was computed since then is not what was verified.
+    rows = verify.standing(found, verified.assign(date="2020-01-01"))
+    assert set(rows.outcome) == {"unverified"}
+
+
+def test_stored_weights_are_in_the_stratum_of_scoring_them(tmp_path):
+    costs, weighed = [1.0, 20.0, 300.0], ["", "", "a" * 64]
+    trained = replace(ROOTS, rescore=scored)
+    frame = pd.DataFrame({"run": list("abc"), "cpu_seconds": costs, "weights_sha256": weighed})
+    frame["computed"] = "2026-11-27T08:00:00.000+00:00"
+    found = runs.Found(trained, frame, {}, {}, {}, None)
+    rows = verify.standing([found], verify.read(tmp_path))
+    assert rows.stratum.tolist() == ["0 to 5 s", "5 to 30 s", "0 to 5 s"]
+
+
 def test_an_edited_verification_is_an_error(tmp_path):
     (tmp_path / "verified.csv").write_text("experiment,run\nroots,seed1\n")
     with pytest.raises(tables.TableError, match=r"verified\.csv: column tier is missing"):

@@ -335,6 +335,23 @@ def fractions_of_optimal(estimates, optima, *, n_bootstrap=1000):
     return pd.concat(frames, ignore_index=True)
 
 
+def fractions_of_methods(found, optima, *, n_bootstrap=1000):
+    """The same of the methods of the comparison, as far as their estimates are stored.
+
+    found : a `runs.Found` of `comparison`; optima : as from `optima`
+    Returns a DataFrame as from `fractions_of_optimal`, with columns convention, noise_factor,
+    method, n_simulations and n_trainings, over whose correlations the mean is taken.
+    """
+    keys, estimates = ["convention", "noise_factor", "method", "n_simulations"], []
+    for labels, runs in found.runs.groupby(keys, sort=False):
+        arrays = [found.arrays(run).get("estimates") for run in runs.run]
+        kept = [array for array in arrays if array is not None]
+        if kept:
+            made = dict(zip(keys, labels, strict=True)) | {"n_trainings": len(kept)}
+            estimates.append((made, np.array(kept)))
+    return fractions_of_optimal(estimates, optima, n_bootstrap=n_bootstrap)
+
+
 def leaves_envelope(frame):
     """Whether observed coverage leaves its envelope anywhere: frame as from `calibration.coverage`.
 

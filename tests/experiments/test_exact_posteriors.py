@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments import exact_posteriors
+from experiments import comparison, exact_posteriors
 from experiments.exact_posteriors import ALL_EIGHT, EXPERIMENT, Config, Optimum
 from experiments.runs import Result, Runs
 from jrlib.diagnostics.scoring import pearson
@@ -111,6 +111,33 @@ def test_the_fraction_of_optimal_is_that_of_the_same_observations():
     assert means["half", 1000] == pytest.approx(reached.mean() / optimal.mean())
     both = (reached.mean() + optimal.mean()) / 2  # of two trainings, one of them optimal
     assert means["half", 3000] == pytest.approx(both / optimal.mean())
+
+
+def test_the_fractions_of_methods_are_those_of_their_stored_estimates(tmp_path):
+    """Two of three trainings keep their estimates; the third and another method do not."""
+    truth, optimum = made_up(90, noise=0.5)
+    rng = np.random.default_rng(3)
+    estimates = truth + rng.standard_normal((2, *truth.shape))
+    kinds = comparison.EXPERIMENT.tables
+    empty = {name: pd.DataFrame(columns=list(columns)) for name, columns in kinds.items()}
+    results = {}
+    for method, seed, arrays in (
+        ("Ridge", 1, {"estimates": estimates[0]}),
+        ("Ridge", 2, {"estimates": estimates[1]}),
+        ("Ridge", 3, {}),
+        ("MLP", 1, {}),
+    ):
+        config = comparison.configuration("CLASSIC", method, seed)
+        results[config] = Result(empty, arrays, {"snr_db": 1.0, "n_train": 1})
+    made = replace(comparison.EXPERIMENT, run=results.get)
+    found = Runs("smoke", tmp_path).get(made, list(results), jobs=1)
+    optima = {("CLASSIC", 1.0): optimum}
+    frame = exact_posteriors.fractions_of_methods(found, optima, n_bootstrap=20)
+    labels = {"convention": "CLASSIC", "noise_factor": 1.0}
+    expected = exact_posteriors.fractions_of_optimal([(labels, estimates)], optima, n_bootstrap=20)
+    np.testing.assert_array_equal(frame.value, expected.value)
+    assert set(frame.method) == {"Ridge"}
+    assert set(frame.n_trainings) == {2}
 
 
 def test_there_are_no_fractions_without_a_common_observation():

@@ -35,10 +35,10 @@ IDENTIFIABLE = [QUANTITY_NAMES.index(name) for name in IDENTIFIABLE_NAMES]
 FEWEST = 3  # answers of which a correlation can be spoken
 BLOCK = 6  # observations in a run
 # Observations of a convention at a tier, and what else their runs have.
-N_OBSERVATIONS = {"smoke": 3, "fast": 5, "paper": 24}
+N_OBSERVATIONS = {"smoke": 3, "fast": 4, "paper": 24}
 SIZES = {
     "smoke": {"n_samples": 50, "n_test": 20},
-    "fast": {"n_samples": 100},
+    "fast": {"n_samples": 60},
     "paper": {},
 }
 

@@ -13,7 +13,7 @@ from jrlib.diagnostics.design_information import likelihood, prior_covariance
 from jrlib.inference import amortised
 from jrlib.inference.amortised import AnswerSettings, NetworkSettings
 from jrlib.inference.exact_posterior import ExactSampler, SamplerSettings
-from jrlib.parameters import QUANTITY_NAMES, identifiable, quantities
+from jrlib.parameters import IDENTIFIABLE_NAMES, QUANTITY_NAMES, identifiable, quantities
 from jrlib.priors import Prior
 from jrlib.simulation.protocol import Protocol
 
@@ -133,6 +133,37 @@ def grid(tier, seed):
         Config("CLASSIC", design, seed, **DESIGNS[design], **SIZES[tier])
         for design in DESIGNS_OF_TIER[tier]
     ]
+
+
+def compare(found, information):
+    """What inference learns from designs, beside what the linear model promises; a DataFrame.
+
+    found : runs of this experiment in one convention, a `runs.Found`
+    information : rows of the table "information" of `stimulus_designs`, of the same convention and
+        noise factor, with white noise and a known gain
+
+    A row for each design. Columns: promised and exact, the medians of the nats; off, exact less
+    promised, and more, exact less exact under the study's design, each a median over the samples of
+    the prior, with low and high, the quantiles of 5 % and 95 %; found, for how many of the n
+    samples there is a posterior; log_q, the network's mean log density of the truth less that under
+    the study's design; and correlation, of its means with the truth, mean over
+    `IDENTIFIABLE_NAMES`.
+    """
+    designs = list(found.runs.design)
+    promised = information.pivot(index="sample", columns="design", values="nats")[designs]
+    exact = found.table("answers").pivot(index="sample", columns="design", values="nats")[designs]
+    differences = {"off": exact - promised.loc[exact.index.intersection(promised.index)]}
+    differences["more"] = exact.sub(exact[STUDY], axis=0)
+    scores = found.table("scores").query("metric == 'pearson'")
+    scores = scores[scores.parameter.isin(IDENTIFIABLE_NAMES)]
+    log_q = found.table("log_q").groupby("design").log_q.mean()
+    columns = {"promised": promised.median(), "exact": exact.median()}
+    for name, values in differences.items():
+        low, middle, high = (values.quantile(part) for part in (0.05, 0.5, 0.95))
+        columns |= {name: middle, f"{name}_low": low, f"{name}_high": high}
+    columns |= {"found": exact.notna().sum(), "n": len(exact), "log_q": log_q - log_q[STUDY]}
+    columns["correlation"] = scores.groupby("design").value.mean()
+    return pd.DataFrame(columns).loc[designs].rename_axis("design").reset_index()
 
 
 EXPERIMENT = Experiment(

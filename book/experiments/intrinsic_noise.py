@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from scipy.signal import resample_poly
 
+from experiments.exact_posteriors import ENVELOPE_LEVEL
 from experiments.runs import Experiment, Result, check_tier
 from experiments.settings import CONVENTIONS, STUDY_NOISE, TEST, TRAIN, VALIDATION
 from jrlib.diagnostics import calibration, scoring
@@ -184,7 +185,7 @@ def assess(posterior, theta, observed, *, n_samples, seed, credibility=0.9, n_bo
         raise ValueError(
             f"n_samples: got {n_samples}, expected at most {LARGEST_COUNT}, which fit a byte"
         )
-    found = calibration.evaluate(posterior, theta, observed, n_samples, seed=seed)
+    found = calibration.evaluate(posterior, theta, observed, n_samples=n_samples, seed=seed)
     truth = identifiable(theta)
     samples = identifiable(found.samples.reshape(-1, theta.shape[1]))
     samples = samples.reshape(len(truth), n_samples, -1)
@@ -341,6 +342,26 @@ def levels(found, *, input_name, answer):
         regions = {key: (array + 0.5) / (n_samples + 1) for key, array in each.items()}
         parts.append({"intervals": intervals} | regions)
     return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+
+
+def coverage_of_regions(found, *, input_name, answer, nominal, level=ENVELOPE_LEVEL):
+    """How often regions of all quantities hold the truth, all seeds together; a DataFrame.
+
+    found : runs of this experiment, a `runs.Found`; input_name, answer : of `INPUTS`, `ANSWERS`
+    nominal : credibilities at which to look; level : of the envelope at each of them
+    Columns: convention, n_trials, region ("highest density" or "TARP"), and those of
+    `calibration.coverage`.
+    """
+    frames = []
+    for convention in CONVENTIONS:
+        for n_trials in sorted(found.runs.n_trials.unique()):
+            runs = found.where(convention=convention, n_trials=n_trials)
+            reached = levels(runs, input_name=input_name, answer=answer)
+            for region, key in (("highest density", "highest_density"), ("TARP", "tarp")):
+                frame = calibration.coverage(reached[key], nominal, level)
+                frame = frame.assign(convention=convention, n_trials=n_trials, region=region)
+                frames.append(frame)
+    return pd.concat(frames, ignore_index=True)
 
 
 def over_seeds(frame):

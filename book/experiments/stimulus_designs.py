@@ -185,6 +185,33 @@ def grid(tier, seed):
     ]
 
 
+def gains(information):
+    """How many nats more than the study's design each of the others tells; a DataFrame.
+
+    information : rows of the table "information", at one noise factor
+
+    A row for each convention, setting and design but the study's, those that tell little in CLASSIC
+    with white noise first, with the `quartiles` over the samples of the prior, in nats.
+    """
+    by = ["convention", "setting", "sample"]
+    nats = information.pivot(index=by, columns="design", values="nats")
+    more = nats.drop(columns=STUDY).sub(nats[STUDY], axis=0)
+    order = more.loc["CLASSIC", "white noise"].median().sort_values().index
+    long = more[order].melt(var_name="design", value_name="nats", ignore_index=False)
+    return quartiles(long, ["design", "convention", "setting"], "nats", unit=" (nats)").dropna()
+
+
+def quartiles(frame, by, column, *, unit=""):
+    """Quartiles of a column in groups, which keep their order: a DataFrame.
+
+    Columns: those of `by`, and "lower quartile", "median" and "upper quartile", each with the unit.
+    """
+    names = {0.25: "lower quartile", 0.5: "median", 0.75: "upper quartile"}
+    names = {part: name + unit for part, name in names.items()}
+    found = frame.groupby(by, sort=False)[column].quantile(list(names))
+    return found.unstack(sort=False).rename(columns=names).reset_index()
+
+
 EXPERIMENT = Experiment(
     "stimulus_designs",
     Config,

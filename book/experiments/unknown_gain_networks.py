@@ -128,7 +128,7 @@ def run(config):
             settings=config.training,
         )
         n_samples = config.n_samples
-        found = calibration.evaluate(trained, wanted, data, n_samples, seed=config.seed)
+        found = calibration.evaluate(trained, wanted, data, n_samples=n_samples, seed=config.seed)
         samples = sampler.known(found.samples.reshape(-1, N_COORDINATES))
         samples = samples.reshape(*found.samples.shape)
         if gain == KNOWN:
@@ -218,6 +218,14 @@ def compare(exact, networks):
             keys = {"convention": config.convention, "answer": "NPE", "observations": which}
             add(gain, **answers, **keys, seed=config.seed)
     return pd.concat(frames, ignore_index=True)
+
+
+def over_seeds(frame):
+    """The table of `compare` with the seeds put together: means, and the hull of the intervals."""
+    by = ["convention", "answer", "observations", "gain", "parameter"]
+    spans = {name: (name, "mean") for name in ("value", "contraction", "n")}
+    spans |= {"low": ("low", "min"), "high": ("high", "max")}
+    return frame.groupby(by, sort=False).agg(**spans).reset_index()
 
 
 EXPERIMENT = Experiment(

@@ -5,16 +5,18 @@ four processor minutes; a recording that the model explains takes half a second,
 three: about ten minutes in all.
 """
 
+import time
 from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
+from experiments.exact_posteriors import ENVELOPE_LEVEL
 from experiments.faults import FAULTS, record
 from experiments.runs import Experiment, Result, check_tier
 from experiments.settings import CONVENTIONS, EEG_NOISE, N_TEST, TEST
-from jrlib.diagnostics import scoring
-from jrlib.diagnostics.misfit import CHECKS, CheckSettings, check
+from jrlib.diagnostics import calibration, misfit, scoring
+from jrlib.diagnostics.misfit import CHECKS, CheckSettings
 from jrlib.inference import amortised
 from jrlib.inference.amortised import AnswerSettings, NetworkSettings
 from jrlib.inference.exact_posterior import ExactSampler, SamplerSettings
@@ -103,7 +105,9 @@ def run(config):
                 guesses, mean, std = _answer(
                     model, source, noise_factor, n_samples=config.n_samples, rng=rng
                 )
-                verdict = check(assumed, sensors, data, guesses=guesses, settings=config.checks)
+                verdict = misfit.check(
+                    assumed, sensors, data, guesses=guesses, settings=config.checks
+                )
                 truth = quantities(theta[number : number + 1])[0]
                 rows.append(
                     {
@@ -182,6 +186,48 @@ def summary(found, fewest=3):
                 }
             )
     return pd.DataFrame(rows)
+
+
+def uniformity(recordings, *, nominal, level=ENVELOPE_LEVEL):
+    """Distributions of the checks' p values, to be compared with the uniform one; a DataFrame.
+
+    recordings : rows of the table "recordings", in which nothing is wrong
+    nominal : p values at which to look; level : of the envelope at each of them
+    Columns: convention, check, recordings (their number), and those of `calibration.coverage`.
+    """
+    frames = []
+    for convention, part in recordings.groupby("convention", sort=False):
+        for name in CHECKS:
+            frame = calibration.coverage(part[name], nominal, level)
+            frames.append(frame.assign(convention=convention, check=name, recordings=len(part)))
+    return pd.concat(frames, ignore_index=True)
+
+
+def verdicts(config, faults, *, noise_factor, number):
+    """What the checks say of recordings of one test simulation, and what they cost; a DataFrame.
+
+    config : a `Config`, but no estimator is trained: the descents start from samples of the prior
+    faults : a dict of the faults' names to their options, see `faults.record`
+    noise_factor : of the sensor noise; number : of the test simulation
+    Columns: fault, verdict in words, and milliseconds that the checks of the noise and of the
+    response took, "noise checks, ms" and "response, ms".
+    """
+    test = make_dataset(config.n_test, [0, TEST], convention=config.convention, threads=1)
+    sampler = ExactSampler(Likelihood.of(test, noise_factor), settings=config.sampler)
+    sensors, rng, rows = SpatialFilter(test.gain), np.random.default_rng(config.seed), []
+    for fault, options in faults.items():
+        theta = test.theta[number : number + 1]
+        (data,) = record(theta, test, noise_factor, rng=rng, **options)
+        begin = time.perf_counter()
+        source, rest = sensors.split(data)
+        noise = misfit.noise_checks(sampler.likelihood, source, rest)
+        between = time.perf_counter()
+        guesses = rng.standard_normal((config.n_samples, amortised.N_COORDINATES))
+        response = misfit.response_checks(sampler, source, guesses, settings=config.checks)
+        took = 1e3 * (between - begin), 1e3 * (time.perf_counter() - between)
+        verdict = misfit.Verdict(noise | response, config.checks.level)
+        rows.append((fault, str(verdict), *took))
+    return pd.DataFrame(rows, columns=["fault", "verdict", "noise checks, ms", "response, ms"])
 
 
 def grid(tier, seed):

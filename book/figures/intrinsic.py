@@ -120,7 +120,7 @@ def coverage(frame):
                 curve = rows[rows.region == region].assign(series=region)
                 draw_excess(ax, curve, color=COLORS[convention], lw=1.4, ls=ls)
             if convention == conventions[0]:
-                ax.set_title(f"{n_trials} trial{'s' * (n_trials > 1)}", fontsize=9)
+                ax.set_title("1 trial" if n_trials == 1 else f"{n_trials} trials", fontsize=9)
         row[0].set_ylabel(f"{convention}\ncoverage − nominal", fontsize=9)
     fig.supxlabel("credibility of the region", fontsize=10)
     return fig

@@ -184,7 +184,7 @@ def standing(found, verified):
     last = verified.drop_duplicates(["experiment", "run"], keep="last")
     last = last[["experiment", "run", "date", "passed"]]
     rows = pd.DataFrame(stored, columns=columns).merge(last, "left", ["experiment", "run"])
-    counts = rows.date.fillna("") >= rows.computed.str.partition("T")[0]
+    counts = rows.date.fillna("") >= rows.computed.str[:10]  # days
     outcomes = ["agrees", "differs"]
     rows["outcome"] = np.select([counts & rows.passed.eq(True), counts], outcomes, "unverified")
     return rows[["experiment", "run", "stratum", "level", "outcome"]]

@@ -88,12 +88,13 @@ SIZES = {
     "fast": {
         "budgets": ((1000, 1), (4000, 1)),
         "n_seen": 40_000,
-        "n_checked": 100,
+        "n_checked": 60,
         "n_samples": 99,
         "noise_factors": (1.0, 1e4, 1e6),
         "n_exact": 3,
         "n_exact_samples": 200,
         "most_exact_samples": 1200,
+        "n_weighed": 1000,
     },
     "paper": {
         "budgets": (

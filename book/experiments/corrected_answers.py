@@ -43,7 +43,7 @@ class Config:
 
 SIZES = {
     "smoke": {"n_answered": 3, "n_told": 1},
-    "fast": {"n_answered": 6, "n_told": 2},
+    "fast": {"n_answered": 4, "n_told": 1},
     "paper": {"n_answered": 200, "n_told": 20},
 }
 

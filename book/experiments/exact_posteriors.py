@@ -64,8 +64,8 @@ SIZES = {
     "fast": {
         "n_observations": {("standard", name, 1.0): 6 for name in CONVENTIONS}
         | {("uniform", "CLASSIC", 1.0): 6},
-        "n_samples": 1000,
-        "most_samples": 6000,
+        "n_samples": 500,
+        "most_samples": 3000,
     },
     "paper": {
         "n_observations": {

@@ -66,9 +66,9 @@ SIZES = {
     },
     "fast": {
         "trainings": {"spline": 2, "matching": 1},
-        "epochs": 10,
-        "n_simulations": 2000,
-        "n_checked": 60,
+        "epochs": 5,
+        "n_simulations": 1000,
+        "n_checked": 40,
         "n_samples": 49,
         "noise_factors": (1e4, 1e6),
     },

@@ -61,10 +61,10 @@ SIZES = {
         "noise_factors": (1e6,),
     },
     "fast": {
-        "n_learnt": 1000,
-        "n_chance": 5,
+        "n_learnt": 500,
+        "n_chance": 4,
         "n_classifiers": 2,
-        "n_judged": 20,
+        "n_judged": 10,
         "noise_factors": (1e4,),
     },
     "paper": {"noise_factors": (1.0, 1e4)},

@@ -1,52 +1,62 @@
-"""The published results: none missing, none altered, and small."""
+"""The published results: none missing, none altered, nothing left over, and small."""
 
-import hashlib
-import json
-from pathlib import Path
+import functools
+import itertools
 
 import pytest
-from safetensors.numpy import load_file
+from safetensors import safe_open
 
-from experiments import comparison
-from experiments.results import Store
+from experiments import NAMES
+from experiments.runs import RESULTS, Runs, load
+from experiments.settings import SEED
 
-RESULTS = Path(__file__).parent.parent / "results"
-STORE = Store(RESULTS, "paper")
+PAPER = RESULTS / "paper"
 LARGEST_WEIGHTS, LARGEST = 30e6, 45e6  # bytes under results/paper: of weights, of all arrays
+MOST_FILES = 200  # of the folder results
 
 
-@pytest.mark.parametrize("grid", comparison.GRIDS)
-def test_no_cell_of_the_paper_tier_is_missing(grid):
-    table = comparison.status(STORE, comparison.GRIDS[grid]("paper", comparison.SEED))
-    assert (table.done == table.cells).all(), (
-        f"run python -m experiments.comparison run --of {grid}\n{table}"
-    )
+@functools.cache
+def stored(name):
+    """All stored runs of an experiment; tables and arrays have their checksums, or it raises."""
+    return Runs().all(name)
 
 
-def test_every_file_is_in_the_manifest_and_what_it_was():
-    """Without a clone's history too: names, checksums, nothing left over."""
-    manifest = json.loads((RESULTS / "manifest.json").read_text())
-    listed = {
-        f"{entry['path']}/{name}": sha for entry in manifest for name, sha in entry["files"].items()
-    }
-    for path, expected in listed.items():
-        assert hashlib.sha256((RESULTS / path).read_bytes()).hexdigest() == expected, path
-    found = {
-        path.relative_to(RESULTS).as_posix()
-        for tier in ("fast", "paper")
-        for path in (RESULTS / tier).rglob("*")
-        if path.is_file() and path.name != "record.json" and "." not in path.parent.name
-    }
-    assert found == set(listed)
+@pytest.mark.parametrize("name", NAMES)
+def test_no_run_of_the_paper_tier_is_missing(name):
+    missing = Runs().missing(name, load(name).grid("paper", SEED))
+    assert not missing, f"run python -m experiments run {name}"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_table_array_and_weight_is_what_it_was_and_of_a_run(name):
+    found, folder = stored(name), PAPER / name
+    weighed = found.runs.run[found.runs.weights_sha256.fillna("") != ""]
+    for run in weighed:
+        found.weights(run)  # raises unless they have their checksum
+    expected = {"runs.csv", *(f"{table}.csv" for table in found.experiment.tables)}
+    expected |= {f"weights/{run}.safetensors" for run in weighed}
+    arrays = folder / "arrays.safetensors"
+    if arrays.exists():
+        expected.add(arrays.name)
+        with safe_open(arrays, "numpy") as file:
+            assert {key.partition("/")[0] for key in file.keys()} <= {*found.names}  # noqa: SIM118
+    files = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    assert {path.as_posix() for path in files if path.parts[0] != ".spool"} == expected
+    for table in found.experiment.tables:
+        head, *lines = (folder / f"{table}.csv").read_text().splitlines()
+        assert head.startswith("run,")
+        assert {line.partition(",")[0] for line in lines} <= {*found.names}
+
+
+def test_the_folder_is_small_and_has_no_names_that_say_nothing():
+    assert {path.name for path in PAPER.iterdir() if path.is_dir()} <= {*NAMES}
+    parts = ("*.csv", "*.json", "paper/**/*.csv", "paper/**/*.safetensors")
+    files = set(itertools.chain.from_iterable(RESULTS.glob(pattern) for pattern in parts))
+    assert len(files) <= MOST_FILES
 
 
 def test_weights_and_other_arrays_are_small():
-    paths = list((RESULTS / "paper").rglob("*.safetensors"))
-    weights = sum(
-        array.nbytes
-        for path in paths
-        for name, array in load_file(path).items()
-        if name.startswith("weights/") or path.parts[-3] == "npe"  # nothing but weights there
-    )
+    weights = sum(path.stat().st_size for path in PAPER.glob("*/weights/*.safetensors"))
+    arrays = sum(path.stat().st_size for path in PAPER.glob("*/arrays.safetensors"))
     assert 0 < weights < LARGEST_WEIGHTS
-    assert sum(path.stat().st_size for path in paths) < LARGEST
+    assert weights + arrays < LARGEST

@@ -1,39 +1,26 @@
 """The stored results of the paper tier: a sample of them, computed again."""
 
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from experiments import amortised_posteriors, compared_methods, comparison
-from experiments.compared_methods import cell, estimate, reload
-from experiments.provenance import fingerprint
-from experiments.results import Store
-from jrlib.diagnostics import scoring
-from jrlib.parameters import QUANTITY_NAMES, quantities
+from experiments import amortised_posteriors, comparison, corrected_answers
+from experiments.compared_methods import test_set as simulated_test_set
+from experiments.runs import Runs
+from experiments.settings import CONVENTIONS, EEG_NOISE, SEED, TEST
 from jrlib.priors import Prior
 
-RESULTS = Path(__file__).parents[1] / "results"
 # MNE fits dipoles to the layers of the sphere, and where its search ends hangs on the last digit:
 # between the kernels of OpenBLAS for four processors, gains differ by 5e-4 (5e-3 dB).
 SAME_DB = 0.01
 
 
 @pytest.fixture(scope="module")
-def store():
-    return Store(RESULTS, "paper")
-
-
-def stored_cells(store, **chosen):
-    """Configurations of the grid and its curves that are stored, with their results."""
-    for config in comparison.grid("paper", comparison.SEED) + comparison.curves_grid(
-        "paper", comparison.SEED
-    ):
-        if all(config[name] == value for name, value in chosen.items()):
-            result = store.stored(comparison.NAME, config)
-            if result is not None:
-                yield config, result
+def compared():
+    """All runs of the comparison that are stored."""
+    return Runs().all("comparison")
 
 
 def assert_same_scores(ours, theirs, atol):
@@ -41,7 +28,8 @@ def assert_same_scores(ours, theirs, atol):
 
     Between processors sums are rounded in different ways, and a trained network makes more of it.
     """
-    pd.testing.assert_frame_equal(ours[["parameter", "metric"]], theirs[["parameter", "metric"]])
+    rows = (frame[["parameter", "metric"]] for frame in (ours, theirs))
+    pd.testing.assert_frame_equal(*rows, check_dtype=False)
     ends = ["value", "low", "high"]
     np.testing.assert_allclose(ours[ends], theirs[ends], atol=atol)
 
@@ -58,22 +46,17 @@ def assert_same_scores(ours, theirs, atol):
         ("NPE", "RELEASED", 1e-2),
     ],
 )
-def test_stored_weights_give_the_stored_scores(store, method, convention, atol):
+def test_stored_weights_give_the_stored_scores(compared, method, convention, atol):
     """Weights reloaded, test simulations and noise made again, estimates scored again."""
-    chosen = {"method": method, "convention": convention, "keep": "weights"}
-    config, result = next(stored_cells(store, **chosen))
-    test = compared_methods.test_set(config["convention"], config["n_test"], config["variant"])
-    estimates = estimate(reload(config, result), test, config["noise_factor"])
+    one = compared.where(method=method, convention=convention, keep="weights")
+    again = comparison.rescore(one.config(), *one.weights())
     scale = Prior().quantity_std
-    np.testing.assert_allclose(
-        estimates / scale, result.arrays["estimates"] / scale, atol=atol, rtol=0
-    )
-    truth = quantities(test.theta)
-    scores = scoring.score(truth, estimates, QUANTITY_NAMES, scale=scale)
-    assert_same_scores(scores, result.tables["scores"], atol=1e-3)
+    ours, theirs = (arrays["estimates"] / scale for arrays in (again.arrays, one.arrays()))
+    np.testing.assert_allclose(ours, theirs, atol=atol, rtol=0)
+    assert_same_scores(again.tables["scores"], one.table("scores"), atol=1e-3)
 
 
-@pytest.mark.parametrize("convention", comparison.CONVENTIONS)
+@pytest.mark.parametrize("convention", CONVENTIONS)
 @pytest.mark.parametrize(
     ("method", "n_simulations", "noise_factor", "atol"),
     [
@@ -85,56 +68,41 @@ def test_stored_weights_give_the_stored_scores(store, method, convention, atol):
         ("MLP", 1000, 1e6, 0.02),
     ],
 )
-def test_stored_cells_are_what_their_configuration_gives(
-    store, method, n_simulations, noise_factor, atol, convention
+def test_stored_runs_are_what_their_configuration_gives(
+    compared, method, n_simulations, noise_factor, atol, convention
 ):
-    chosen = {"n_simulations": n_simulations, "noise_factor": noise_factor, "seed": comparison.SEED}
-    config, result = next(stored_cells(store, method=method, convention=convention, **chosen))
-    again = cell(**config)
-    assert_same_scores(again.tables["scores"], result.tables["scores"], atol)
-    assert again.values["n_train"] == result.values["n_train"]
-    assert again.values["snr_db"] == pytest.approx(result.values["snr_db"], abs=SAME_DB)
+    sizes = {"n_simulations": n_simulations, "noise_factor": noise_factor, "seed": SEED}
+    one = compared.where(method=method, convention=convention, variant="standard", **sizes)
+    again = comparison.run(one.config())
+    assert_same_scores(again.tables["scores"], one.table("scores"), atol)
+    assert again.values["n_train"] == one.value("n_train")
+    assert again.values["snr_db"] == pytest.approx(one.value("snr_db"), abs=SAME_DB)
 
 
-def test_the_code_behind_the_stored_cells_is_this_code(store):
-    """Otherwise they would have to be computed again: python -m experiments.comparison run --tier paper."""
-    code = fingerprint(cell)
-    old = [config for config, found in stored_cells(store) if found.record["code"] != code]
-    assert not old, f"{len(old)} cells were made by other code, {old[0]} among them"
-
-
-@pytest.mark.parametrize("convention", comparison.CONVENTIONS)
-def test_stored_networks_for_all_noise_levels_give_their_stored_means(store, convention):
-    (config,) = (
-        config
-        for config in amortised_posteriors.grid("paper", comparison.SEED)
-        if config["keep"] and config["convention"] == convention
-    )
-    result = store.stored(amortised_posteriors.NAME, config)
-    model = amortised_posteriors.reload(config, result)
-    test = compared_methods.test_set(convention, config["n_test"], "standard")
-    for row, noise_factor in enumerate(config["noise_factors"]):
-        observed = compared_methods.observations(test, noise_factor, seed=compared_methods.TEST)[
-            :20
-        ]
-        means = model.mean(observed.astype(float), noise_factor, seed=config["seed"])
-        gap = (means - result.arrays["means"][row, :20]) / Prior().quantity_std
+@pytest.mark.parametrize("convention", CONVENTIONS)
+def test_stored_networks_for_all_noise_levels_give_their_stored_means(convention):
+    config = amortised_posteriors.kept("paper", SEED)[convention]
+    trained = Runs().all("amortised_posteriors").where(convention=convention, keep=True)
+    assert trained.config() == config
+    model = amortised_posteriors.reload(trained)
+    test = simulated_test_set(convention, config.n_test, "standard")
+    for row, noise_factor in enumerate(config.noise_factors):
+        observed = test.observe(noise_factor, seed=TEST)[:20]
+        means = model.mean(observed.astype(float), noise_factor, seed=config.seed)
+        gap = (means - trained.arrays()["means"][row, :20]) / Prior().quantity_std
         assert np.abs(gap).max() < 1e-2
 
 
-def test_stored_answers_are_what_the_stored_network_gives_corrected(store):
-    """The first test responses; where draws are exact, other rounding leaves their means alike."""
-    config = next(
-        config
-        for config in amortised_posteriors.answers_grid("paper", comparison.SEED)
-        if config["convention"] == "CLASSIC" and config["noise_factor"] == 1e4
-    )
-    stored = store.stored(amortised_posteriors.ANSWERS, config)
-    given = amortised_posteriors.trainings(store, "paper", comparison.SEED)
-    again = amortised_posteriors.answers(**(config | {"n_answered": 3, "n_told": 0}), **given)
+def test_stored_answers_are_what_the_stored_network_gives_corrected():
+    """The first test responses; where samples are exact, rounding leaves their means alike."""
+    store = Runs()
+    answers = store.all("corrected_answers").where(convention="CLASSIC", noise_factor=EEG_NOISE)
+    config = replace(answers.config(), n_answered=3, n_told=0)
+    upstream = store.upstream(corrected_answers.EXPERIMENT, config)
+    again = corrected_answers.run(config, upstream)
     scale = Prior().quantity_std
     np.testing.assert_allclose(
-        again.arrays["means"] / scale, stored.arrays["means"][:3] / scale, atol=0.02
+        again.arrays["means"] / scale, answers.arrays()["means"][:3] / scale, atol=0.02
     )
-    efficiency = stored.tables["answers"].efficiency[:3]
-    np.testing.assert_allclose(again.tables["answers"].efficiency, efficiency, atol=0.1)
+    relative = answers.table("answers").relative_ess[:3]
+    np.testing.assert_allclose(again.tables["answers"].relative_ess, relative, atol=0.1)

@@ -48,7 +48,7 @@ def recovery(frame):
     frame : columns convention, input, parameter, correlation, low and high
     """
     fig, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.0), sharey=True)
-    inputs = frame["input"].unique()
+    inputs = [name for name in INPUT_COLORS if name in set(frame["input"])]
     for ax, rows, parameters in _panels(axes, frame):
         for k, name in enumerate(inputs):
             line = rows[rows["input"] == name]
@@ -134,7 +134,7 @@ def variability(frame):
         variability"
     """
     fig, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.0), sharey=True)
-    inputs = frame["input"].unique()
+    inputs = [name for name in INPUT_COLORS if name in set(frame["input"])]
     for ax, rows, parameters in _panels(axes, frame):
         for k, name in enumerate(inputs):
             line = rows[rows["input"] == name]

@@ -34,7 +34,7 @@ from jrlib.inference.flows import NPESettings
 from jrlib.neural.architectures import ARCHITECTURES, build_regressor
 from jrlib.neural.baselines import BASELINES
 from jrlib.neural.training import TrainingSettings, fit
-from jrlib.parameters import QUANTITY_NAMES, get_convention, quantities
+from jrlib.parameters import IDENTIFIABLE_NAMES, QUANTITY_NAMES, get_convention, quantities
 from jrlib.sensors.datasets import TargetScaler
 
 KEEP = ("scores", "estimates", "weights")  # each of them with those before it
@@ -260,8 +260,8 @@ SIZES = {
         "n_simulations": 400,
         "n_test": N_TEST["fast"],
         "epochs": 12,
-        "npe_epochs": 40,
-        "n_seeds": 2,
+        "npe_epochs": 20,
+        "n_seeds": 1,
         "n_seeds_cheap": 2,
         "noise_factors": (1.0, 1e4, 1e6),
         "variants": ("published",),
@@ -482,6 +482,18 @@ def mean_scores(found, over=QUANTITY_NAMES):
         n_seeds=("seed", "nunique"),
     )
     return means.reset_index().assign(parameter=MEAN)
+
+
+def averaged(scores, over=IDENTIFIABLE_NAMES):
+    """Scores averaged over quantities, and the ends of their intervals as well.
+
+    scores : columns value, low, high, parameter, convention, noise_factor, method and
+        n_simulations, such as rows of `scores` of one variant and metric; over : parameters
+    Returns a DataFrame without the parameter. Where no quantity has a value there is no row.
+    """
+    rows = scores[scores.parameter.isin(over)].dropna(subset="value")
+    keys = ["convention", "noise_factor", "n_simulations", "method"]
+    return rows.groupby(keys, sort=False)[["value", "low", "high"]].mean().reset_index()
 
 
 def differences(found, other, *, metric="pearson", level=0.95):

@@ -50,7 +50,7 @@ def run(config):
     return Result({"fits": table, "scores": scores.round(6)})
 
 
-SIZES = {"smoke": {"n_fits": 2}, "fast": {"n_fits": 6}, "paper": {"n_fits": 30}}
+SIZES = {"smoke": {"n_fits": 2}, "fast": {"n_fits": 4}, "paper": {"n_fits": 30}}
 
 
 def grid(tier, seed):

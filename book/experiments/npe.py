@@ -88,7 +88,7 @@ def _simulate(config, stream, n=None):
 _FEW = {"n_few": 1000, "epochs_few": 40}
 SIZES = {
     "smoke": {"n": 200, "epochs": 2, "n_few": 100, "epochs_few": 2, "n_test": 100, "n_samples": 30},
-    "fast": {"n": 10_000, "epochs": 10, **_FEW, "n_test": 300, "n_samples": 150},
+    "fast": {"n": 5000, "epochs": 10, **_FEW, "n_test": 300, "n_samples": 150},
     "paper": {"n": 100_000, "epochs": 20, **_FEW, "n_test": 500, "n_samples": 200},
 }
 

@@ -140,7 +140,7 @@ SIZES = {
         "n_simulations": 400,
         "n_test": N_TEST["fast"],
         "epochs": 12,
-        "n_seeds": 2,
+        "n_seeds": 1,
         "read_at": _READ_AT,
     },
     "paper": {
@@ -169,6 +169,20 @@ def grid(tier, seed):
         for repeat in range(size["n_seeds"])
         for until in size["read_at"]
     ]
+
+
+def scores(found):
+    """Metrics averaged over the seeds; a correlation that is not defined counts as 0.
+
+    found : `runs.Found` of this experiment
+    Returns a DataFrame with a row for each parameter, time and metric: parameter, until (s),
+    metric, value (mean over the seeds), low and high (the hull of the seeds' intervals).
+    """
+    frame = found.table("scores").fillna(dict.fromkeys(("value", "low", "high"), 0.0))
+    grouped = frame.groupby(["parameter", "until", "metric"], sort=False)
+    return grouped.agg(
+        value=("value", "mean"), low=("low", "min"), high=("high", "max")
+    ).reset_index()
 
 
 EXPERIMENT = Experiment(

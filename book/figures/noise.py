@@ -2,23 +2,22 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 
-from experiments.compared_methods import METHODS
+from experiments.compared_methods import METHODS, VARIANTS
+from experiments.comparison import MEAN
 from figures.axes import label_lines, noise_axis, noise_positions
-from figures.style import COLORS, DASHED, WIDTH, drawing
-from figures.tables import METRICS, symbol
+from figures.style import COLORS, DASHED, GREY, WIDTH, drawing
+from figures.tables import METRICS, symbol, table, with_interval
 from jrlib.parameters import QUANTITY_NAMES
-
-MEAN = "mean"  # stands for a parameter where a score is a mean over all of `QUANTITY_NAMES`
 
 
 @drawing
 def quality(scores):
     """Fig. 4: how well each method estimates each quantity, across noise levels.
 
-    scores : rows of `comparison.scores`, of one convention and metric, and rows in which parameter
-        is `MEAN`; these are drawn in a panel of their own, in which the lines carry the methods'
-        names
+    scores : rows of `comparison.scores` and `comparison.mean_scores`, of one convention and metric;
+        the latter are drawn in a panel of their own, in which the lines carry the methods' names
     Returns the figure: the synaptic parameters, then a_k above the products C a_k, then C.
     """
     (metric,) = scores.metric.unique()
@@ -63,3 +62,64 @@ def _draw_method(axes, scores, method, *, offset):
     gap = (line.noise_factor == 0).sum()
     x, value = (np.insert(np.asarray(values), gap, np.nan) for values in (x, line.value))
     axes.plot(x, value, marker="o", ms=2.4, mew=0, lw=1.0, **style)
+
+
+def ranking_table(ranks, name, caption, *, by):
+    """Table that ranks methods: a row for each, the best first.
+
+    ranks : rows of `comparison.mean_scores`, with a column over that says what the means are over
+    name, caption : see `figures.table`
+    by : the convention and the entry of over whose means make the order
+    """
+    cells = [*map(with_interval, ranks.value, ranks.low, ranks.high)]
+    columns = [*ranks[["convention", "over"]].drop_duplicates().itertuples(index=False, name=None)]
+    keys = {"index": "method", "columns": ["convention", "over"]}
+    order = ranks.pivot(**keys, values="value")[by].sort_values(ascending=False).index
+    wide = ranks.assign(cell=cells).pivot(**keys, values="cell").loc[order, columns]
+    wide.columns = [f"{convention},<br>{over}" for convention, over in wide]
+    wide.insert(0, "method", [METHODS[method].label for method in wide.index])
+    return table(wide, name, caption, data=ranks)
+
+
+def published_table(published, name, caption):
+    """Table of the published correlations: a row for each method and parameter.
+
+    published : rows of `public_notebooks.published_comparison`
+    name, caption : see `figures.table`
+    """
+    rows = []
+    for (method, parameter), group in published.groupby(["method", "parameter"], sort=False):
+        row = {"parameter": symbol(parameter), "method": METHODS[method].label}
+        for variant, ours in group.sort_values("run").groupby("variant", sort=False):
+            row["published"] = ", ".join(f"{value:.2f}" for value in ours.published)
+            outside = ", ".join(f"{value:.2f}" for value in ours.published[~ours.inside])
+            note = f"<br><b>not {outside}</b>" if outside else ""
+            interval = with_interval(*ours[["median", "low", "high"]].iloc[0])
+            row[f"ours,<br>{VARIANTS[variant].label}"] = interval + note
+        rows.append(row)
+    return table(pd.DataFrame(rows), name, caption, data=published)
+
+
+@drawing
+def sampling(differences):
+    """What a finer sampling changes: a group of dots for each quantity, and of diamonds at the end.
+
+    differences : rows of `comparison.differences`
+    """
+    fig, ax = plt.subplots(figsize=(WIDTH, 3.2))
+    ax.axhline(0.0, color="#bbbbbb", lw=0.8)
+    places = np.append(np.arange(len(QUANTITY_NAMES)), len(QUANTITY_NAMES) + 1.2)
+    methods = differences.method.unique()
+    for method, offset in zip(methods, np.linspace(-0.27, 0.27, len(methods)), strict=True):
+        rows = differences[differences.method == method].set_index("parameter")
+        each, mean, color = rows.loc[[*QUANTITY_NAMES]], rows.loc[MEAN], COLORS[method]
+        ax.vlines(places[:-1] + offset, each.low, each.high, lw=1.0, alpha=0.6, color=color)
+        ax.plot(places[:-1] + offset, each.value, "o", ms=3.2, mew=0, color=color)
+        last = places[-1] + 2 * offset
+        ax.vlines(last, mean.low, mean.high, lw=1.3, color=color)
+        ax.plot(last, mean.value, "D", ms=3.5, color=color, label=METHODS[method].label)
+    ax.axvline(places[-1] - 1.1, color=GREY, lw=0.7, ls=":")
+    ax.set_xticks(places, [*map(symbol, QUANTITY_NAMES), "mean"])
+    ax.set(ylabel="correlation at 1000 Hz\nminus at 250 Hz", xlim=(-0.6, places[-1] + 0.8))
+    label_lines(ax)
+    return fig

@@ -172,9 +172,11 @@ def _found(group, machine):
     n, passed, trained = summary["drawn"], summary["passed"], group.level == "retrained"
     if passed < n:
         says = f"{n - passed} of {n} drawn differ"
-    else:
+    elif n > 3:  # up to which 3 / n says nothing
         rest = f"with 95 % confidence at most {summary['at_most']:.1%} would not"
-        says = f"{n} drawn, all agree; so {rest if n > 3 else 'too few to say more'}"
+        says = f"{n} drawn, all agree; so {rest}"
+    else:
+        says = f"{n} drawn, all agree; too few to say more"
     days = _first_to_last(sorted(group.date))
     return {
         "drawn": n,

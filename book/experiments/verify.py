@@ -26,6 +26,8 @@ from experiments.provenance import commit, environment
 STRATA = (0.0, 5.0, 30.0, 120.0, np.inf)  # bounds of processor seconds for a run
 ROUNDING = 1e-4  # of a column's largest absolute value
 SEEDS_APART = 5.0  # standard deviations between seeds that a further seed may be off
+# Columns of a table "scores" that hold what was measured; the others say of what.
+MEASURED = ("value", "low", "high", "n", "contraction", "error", "nats", "covered")
 SMALLEST_SPREAD = 0.01  # of scores between seeds, where the stored seeds happen to agree
 # Columns of what a computation has cost: times, and the steps of descents, which end a little
 # sooner or later on another processor.
@@ -242,7 +244,7 @@ def _difference(stored, new):
 def _between_seeds(found, run, result):
     """Largest difference of the table "scores" from the stored one, in deviations between seeds."""
     kinds = found.experiment.tables["scores"]
-    keys = [name for name in kinds if name not in ("value", "low", "high", "n")]
+    keys = [name for name in kinds if name not in MEASURED]
     config, everything = found.experiment.config, found.table("scores")
     left_out = {"seed", *kinds, *(f.name for f in dataclasses.fields(config) if not f.compare)}
     fields = [name for name in tables.fields(config) if name.partition(".")[0] not in left_out]

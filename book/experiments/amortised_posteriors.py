@@ -16,11 +16,17 @@ import torch
 from sbi.utils.metrics import c2st
 
 from experiments.compared_methods import SCORES, test_set
-from experiments.exact_posteriors import ALL_EIGHT, Optimum, fractions_of_optimal
-from experiments.runs import Experiment, Result, check_tier
+from experiments.exact_posteriors import (
+    ALL_EIGHT,
+    ENVELOPE_LEVEL,
+    Optimum,
+    fractions_of_optimal,
+    leaves_envelope,
+)
+from experiments.experiment import Experiment, Result, check_tier
 from experiments.settings import CONVENTIONS, N_TEST, TEST
 from jrlib.diagnostics import scoring
-from jrlib.diagnostics.calibration import level, ranks, tarp_levels
+from jrlib.diagnostics.calibration import coverage, level, ranks, tarp_levels
 from jrlib.inference import amortised
 from jrlib.inference.amortised import AnswerSettings, NetworkSettings
 from jrlib.inference.exact_posterior import ExactSampler, SamplerSettings
@@ -33,6 +39,9 @@ TARGET_FRACTION = 0.97  # of optimal, from which on an estimate is as good as th
 # A fraction of an optimal correlation below this means nothing: the data say next to nothing.
 LEAST_OPTIMAL = 0.3
 MOST_PASSES = 50  # over the simulations in a training, in the grid
+RANKS = "ranks"  # a check of each quantity
+# Checks of all coordinates together: arrays of a run, and what their regions are called.
+REGIONS = {"highest_density": "highest density", "tarp": "TARP"}
 
 
 @dataclass(frozen=True)
@@ -360,6 +369,116 @@ def fractions(found, optima):
             }
             estimates.append((labels, means))
     return fractions_of_optimal(estimates, optima)
+
+
+def scores(found):
+    """Metrics averaged over the trainings of a budget: see `comparison.scores`.
+
+    found : a `runs.Found`
+    Returns a DataFrame with a row for each convention, noise factor, budget, parameter and metric:
+    value (mean over the trainings), low, high (the hull of their intervals), n (test simulations).
+    """
+    keys = ["convention", "noise_factor", "n_simulations", "parameter", "metric", "n"]
+    grouped = found.table("scores").groupby(keys, sort=False)
+    return grouped.agg(
+        value=("value", "mean"), low=("low", "min"), high=("high", "max")
+    ).reset_index()
+
+
+def learning_curves(fractions, groups):
+    """Mean correlations over groups of quantities, beside the optimal ones on the same rows.
+
+    fractions : as from `fractions`; groups : label -> names of quantities
+    Returns a DataFrame with a row for each convention, noise factor, budget and group: value (mean
+    over the trainings), low, high (smallest and largest training) and optimal.
+    """
+    keys, frames = ["convention", "noise_factor", "n_simulations"], []
+    for label, names in groups.items():
+        rows = fractions[fractions.parameter.isin(names)]
+        rows = rows.assign(correlation=rows.value * rows.optimal)
+        means = rows.groupby([*keys, "seed"], sort=False)[["correlation", "optimal"]].mean()
+        trainings = means.groupby(keys, sort=False)
+        curve = trainings.correlation.agg(value="mean", low="min", high="max")
+        frames.append(curve.assign(optimal=trainings.optimal.mean(), group=label).reset_index())
+    return pd.concat(frames, ignore_index=True)
+
+
+def uniformity(found, nominal):
+    """How often ranks of the truth, and levels of regions that hold it, are below what they are.
+
+    found : a `runs.Found`; nominal : levels in 0..1 at which to look
+    Returns the rows of `calibration.coverage` for each line, with columns convention, noise_factor,
+    n_simulations, seed, check (`RANKS` or one of `REGIONS`), series (the quantity, or the check
+    again) and outside: whether the line leaves its envelope anywhere.
+    """
+    frames = []
+    for name in found.names:
+        config, arrays = found.config(name), found.arrays(name)
+        for k, noise_factor in enumerate(config.noise_factors):
+            below = (arrays["ranks"][k] + 0.5) / (config.n_samples + 1)
+            lines = [(RANKS, *pair) for pair in zip(QUANTITY_NAMES, below.T, strict=True)]
+            lines += [(label, label, arrays[array][k]) for array, label in REGIONS.items()]
+            for check, series, levels in lines:
+                frame = coverage(levels, nominal, ENVELOPE_LEVEL)
+                labels = {
+                    "convention": config.convention,
+                    "noise_factor": noise_factor,
+                    "n_simulations": config.n_simulations,
+                    "seed": config.seed,
+                    "check": check,
+                    "series": series,
+                    "outside": leaves_envelope(frame),
+                }
+                frames.append(frame.assign(**labels))
+    return pd.concat(frames, ignore_index=True)
+
+
+def coverage_by_size(found, credibility, *, confidence=0.95):
+    """How often regions of highest density hold the truth, by thirds of the responses' peaks.
+
+    found : a `runs.Found`; credibility : of the regions
+    confidence : of low..high, where a calibrated posterior's coverage lies
+    Returns the rows of `calibration.coverage` with columns convention, noise_factor and responses:
+    "small", "middle" or "large".
+    """
+    frames = []
+    for name in found.names:
+        config, levels = found.config(name), found.arrays(name)["highest_density"]
+        test = test_set(config.convention, config.n_test, "standard")
+        peak = np.abs(test.erp[: config.n_checked]).max(axis=1)
+        third = np.searchsorted(np.quantile(peak, [1 / 3, 2 / 3]), peak)
+        for k, responses in enumerate(("small", "middle", "large")):
+            for noise_factor, row in zip(config.noise_factors, levels, strict=True):
+                frame = coverage(row[third == k], [credibility], confidence)
+                labels = {"convention": config.convention, "noise_factor": noise_factor}
+                frames.append(frame.assign(**labels, responses=responses))
+    return pd.concat(frames, ignore_index=True)
+
+
+def exact_summary(table):
+    """How the exact posteriors of the runs with kept weights went: medians and counts.
+
+    table : "exact" of a `runs.Found`
+    Returns a DataFrame with a row for each convention and noise factor: n, accepted, n_refined (of
+    how many there is a c2st_refined), and medians: of relative_ess over all of them, and over those
+    accepted of n_simulations (for an effective sample), c2st and c2st_refined.
+    """
+    rows = []
+    for labels, group in table.groupby(["convention", "noise_factor"], sort=False):
+        good = group[group.accepted]
+        rows.append(
+            dict(zip(["convention", "noise_factor"], labels, strict=True))
+            | {
+                "n": len(group),
+                "accepted": len(good),
+                "n_simulations": (good.n_simulations / good.ess).median(),
+                "relative_ess": group.relative_ess.median(),
+                "c2st": good.c2st.median(),
+                "c2st_refined": good.c2st_refined.median(),
+                "n_refined": int(good.c2st_refined.notna().sum()),
+            }
+        )
+    return pd.DataFrame(rows)
 
 
 def telling(fractions):

@@ -26,7 +26,8 @@ from experiments.compared_methods import (
     test_set,
     training_set,
 )
-from experiments.runs import Experiment, Found, Result, check_tier
+from experiments.experiment import Experiment, Result, check_tier
+from experiments.runs import Found
 from experiments.settings import CONVENTIONS, N_TEST, STUDY_NOISE, VALIDATION
 from jrlib.diagnostics import scoring
 from jrlib.inference import flows

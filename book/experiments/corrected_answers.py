@@ -16,7 +16,7 @@ from experiments import amortised_posteriors, tables
 from experiments.amortised_posteriors import told_apart
 from experiments.compared_methods import test_set
 from experiments.exact_posteriors import fractions_of_optimal
-from experiments.runs import Experiment, Result, check_tier
+from experiments.experiment import Experiment, Result, check_tier
 from experiments.settings import CONVENTIONS, TEST
 
 
@@ -124,3 +124,21 @@ def fractions(found, optima):
         (row[labels].to_dict(), found.arrays(row.run)["means"]) for _, row in found.runs.iterrows()
     ]
     return fractions_of_optimal(estimates, optima)
+
+
+def summary(table):
+    """How the answers went: a DataFrame with a row for each convention and noise factor.
+
+    table : "answers" of a `runs.Found`
+    Columns: n, uncorrected (answers that are the network's own samples), c2st and seconds
+    (medians), and slow_seconds (the time that nine of ten answers stay below).
+    """
+    grouped = table.groupby(["convention", "noise_factor"], sort=False)
+    found = grouped.agg(
+        n=("number", "size"),
+        uncorrected=("relative_ess", lambda values: int((values == 0).sum())),
+        c2st=("c2st", "median"),
+        seconds=("seconds", "median"),
+        slow_seconds=("seconds", lambda values: values.quantile(0.9)),
+    )
+    return found.reset_index()

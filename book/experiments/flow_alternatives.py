@@ -12,18 +12,20 @@ import numpy as np
 import pandas as pd
 
 from experiments.compared_methods import SCORES, test_set
-from experiments.runs import Experiment, Result, check_tier
+from experiments.exact_posteriors import ENVELOPE_LEVEL, leaves_envelope
+from experiments.experiment import Experiment, Result, check_tier
 from experiments.settings import N_TEST, TEST
 from jrlib.diagnostics import scoring
-from jrlib.diagnostics.calibration import ranks
+from jrlib.diagnostics.calibration import coverage, ranks
 from jrlib.inference import amortised
 from jrlib.inference.amortised import AnswerSettings, NetworkSettings
 from jrlib.inference.exact_posterior import ExactSampler, SamplerSettings
 from jrlib.inference.likelihood import Likelihood
-from jrlib.parameters import QUANTITY_NAMES, quantities
+from jrlib.parameters import IDENTIFIABLE_NAMES, QUANTITY_NAMES, quantities
 from jrlib.priors import Prior
 
 ENSEMBLE = "ensemble"  # what stands for a seed where all networks answer together
+NPE, TOGETHER, FMPE = "NPE", "NPE together", "FMPE"  # what is compared
 
 
 @dataclass(frozen=True)
@@ -154,3 +156,43 @@ EXPERIMENT = Experiment(
     tables={"scores": SCORES | {"noise_factor": float, "network": str}},
     level="retrained",
 )
+
+
+def summary(found, nominal):
+    """How one network trained by maximum likelihood, several together and flow matching compare.
+
+    found : a `runs.Found` of the two kinds; nominal : levels in 0..1 at which ranks are looked at
+    Returns a DataFrame with a row for each noise factor and way to train (`NPE`, `TOGETHER` and
+    `FMPE`): n_trainings; correlation, of the posterior means with the truth, mean over
+    `IDENTIFIABLE_NAMES`; nats, how much larger the log density of the truth is than NPE's, with
+    error, two standard errors of the mean over the responses; and outside, how many of the lines of
+    ranks leave their envelope. Single networks: means over the trainings.
+    """
+    rows, spline = [], found.where(**{"network.flow": "spline"})
+    alone = spline.value("n_trainings")
+    reference = spline.arrays()["log_q"][:alone].mean(axis=0)
+    ways = [(NPE, spline, slice(0, alone)), (TOGETHER, spline, slice(alone, None))]
+    ways.append((FMPE, found.where(**{"network.flow": "matching"}), slice(0, 1)))
+    for label, runs, which in ways:
+        config, arrays = runs.config(), runs.arrays()
+        scores = runs.table("scores")
+        networks = scores.network.unique()[which]
+        scores = scores[scores.network.isin(networks) & (scores.metric == "pearson")]
+        scores = scores[scores.parameter.isin(IDENTIFIABLE_NAMES)]
+        more = arrays["log_q"][which].mean(axis=0) - reference
+        below = (arrays["ranks"][which] + 0.5) / (config.n_samples + 1)
+        for k, noise_factor in enumerate(config.noise_factors):
+            lines = below[:, k].transpose(0, 2, 1).reshape(-1, below.shape[2])
+            left = [leaves_envelope(coverage(line, nominal, ENVELOPE_LEVEL)) for line in lines]
+            rows.append(
+                {
+                    "trained": label,
+                    "noise_factor": noise_factor,
+                    "n_trainings": config.n_trainings,
+                    "correlation": scores[scores.noise_factor == noise_factor].value.mean(),
+                    "nats": more[k].mean(),
+                    "error": 2.0 * more[k].std() / np.sqrt(more.shape[1]),
+                    "outside": sum(left) / len(networks),
+                }
+            )
+    return pd.DataFrame(rows)

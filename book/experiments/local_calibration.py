@@ -18,7 +18,7 @@ from torch.distributions import MultivariateNormal
 
 from experiments import amortised_posteriors, tables
 from experiments.compared_methods import test_set
-from experiments.runs import Experiment, Result, check_tier
+from experiments.experiment import Experiment, Result, check_tier
 from experiments.settings import CONVENTIONS, TEST
 from jrlib.inference.amortised import N_COORDINATES
 from jrlib.inference.sbi_adapter import isolated
@@ -173,6 +173,19 @@ EXPERIMENT = Experiment(
     },
     upstream={"trained": "amortised_posteriors"},
 )
+
+
+def rejections(table, *, p=0.05):
+    """What fraction of the responses the test objects to: mean, lowest and highest classifier.
+
+    table : "judged" of a `runs.Found`; p : below which the test objects
+    Returns a DataFrame with a row for each convention, noise factor and width of the posteriors.
+    """
+    keys = ["convention", "noise_factor", "widened"]
+    rejected = table.assign(rejected=table.p < p)
+    of_classifier = rejected.groupby([*keys, "classifier"], sort=False).rejected.mean()
+    fractions = of_classifier.groupby(keys, sort=False)
+    return fractions.agg(mean="mean", lowest="min", highest="max").reset_index()
 
 
 def _tensor(array):

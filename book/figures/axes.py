@@ -1,9 +1,45 @@
 """What the drawings of several chapters put into one panel."""
 
+import matplotlib.pyplot as plt
 import numpy as np
 from scipy.optimize import isotonic_regression
 
-from figures.style import GREY, ink
+from figures.style import GREY, WIDTH, ink
+
+
+def panel_grid(frame, label, *, height, title="noise factor {:,.10g}"):
+    """A figure with a row of panels for each convention and a column for each noise factor.
+
+    frame : columns convention and noise_factor; label : of the vertical axes, below the convention
+    height : of the figure, inches; title : of each column, a format of the noise factor
+    Returns the figure and a list of pairs: the axes of a panel, and the rows of frame that are its.
+    """
+    conventions, factors = frame.convention.unique(), frame.noise_factor.unique()
+    fig, axes = plt.subplots(
+        len(conventions),
+        len(factors),
+        figsize=(WIDTH, height),
+        sharex=True,
+        sharey=True,
+        squeeze=False,
+    )
+    panels = []
+    for row, convention in zip(axes, conventions, strict=True):
+        row[0].set_ylabel(f"{convention}\n{label}", fontsize=9)
+        for ax, factor in zip(row, factors, strict=True):
+            ax.tick_params(labelsize=8)
+            here = (frame.convention == convention) & (frame.noise_factor == factor)
+            panels.append((ax, frame[here]))
+    for ax, factor in zip(axes[0], factors, strict=True):
+        ax.set_title(title.format(factor), fontsize=9)
+    return fig, panels
+
+
+def note_lines(axes, notes, *, x=0.97, y=0.25):
+    """Write words of one colour each below one another: notes are pairs, right-aligned at x, y."""
+    for i, (text, color) in enumerate(notes):
+        place = {"xycoords": "axes fraction", "ha": "right", "va": "bottom"}
+        axes.annotate(text, (x, y - 0.1 * i), color=ink(color), fontsize=8, **place)
 
 
 def draw_excess(axes, curves, *, color, lw=0.8, ls="-"):

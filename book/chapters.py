@@ -32,6 +32,7 @@ import papermill
 import yaml
 
 from experiments import NAMES, runs
+from experiments.experiment import TIERS, check_tier, load
 from experiments.settings import SEED
 
 BOOK = Path(__file__).resolve().parent
@@ -119,7 +120,7 @@ def run_chapter(notebook, executed, parameters):
 def compute(experiments, tier, *, seed, newer_than):
     """Compute what is missing of the experiments at a tier, in their order."""
     store = runs.Runs(tier, newer_than=newer_than)
-    for experiment in map(runs.load, experiments):
+    for experiment in map(load, experiments):
         begin = time.perf_counter()
         store.get(experiment, experiment.grid(tier, seed))
         print(f"{experiment.name:<26}{time.perf_counter() - begin:>8.1f} s", flush=True)
@@ -135,7 +136,7 @@ def run(book, tier, chapters=(), *, parameters=None, stored=False, experiments=(
     the chapters does not have.
     """
     known = chapters_in_toc(book)
-    runs.check_tier(tier)
+    check_tier(tier)
     for name in chapters:
         if name not in known:
             raise ValueError(f"chapter: got {name!r}, expected one of {', '.join(known)}")
@@ -226,7 +227,7 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("chapters", nargs="*", help="names of chapters (default: all)")
-    parser.add_argument("--tier", default="fast", help=", ".join(runs.TIERS))
+    parser.add_argument("--tier", default="fast", help=", ".join(TIERS))
     parser.add_argument("--stored", action="store_true", help="use stored results")
     parser.add_argument("--jobs", type=int, default=2, help="chapters side by side")
     parser.add_argument(

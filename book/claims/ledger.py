@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from experiments.runs import check_tier
+from experiments.experiment import check_tier
 from experiments.settings import CONVENTIONS
 
 HOLDS, FAILS, OPEN, UNTESTABLE = "holds", "does not hold", "open", "cannot be tested"

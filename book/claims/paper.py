@@ -24,7 +24,8 @@ from claims.ledger import CannotBeTestedError, Claim, Finding, findings_table, l
 from claims.public_notebooks import PUBLISHED_N_TEST
 from experiments import comparison, least_squares_fits
 from experiments.compared_methods import METHODS
-from experiments.runs import RESULTS, TIERS, Runs
+from experiments.experiment import TIERS
+from experiments.runs import RESULTS, Runs
 from experiments.settings import CONVENTIONS, SEED, STUDY_NOISE
 from experiments.tables import run_name
 from jrlib.diagnostics import scoring, sensitivity

@@ -4,7 +4,7 @@
     python -m experiments status comparison --tier paper        what is computed, and what is left
     python -m experiments run comparison --tier fast            compute what is missing
     python -m experiments run comparison --dask tcp://host:8786 ... on the workers of a cluster
-    python -m experiments verify --seconds 120                  compute stored runs again and compare
+    python -m experiments verify --seconds 120                  compute stored runs again
 
 What is stopped loses the runs that it was at; given again, it goes on with the others.
 """
@@ -16,6 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from experiments import NAMES, runs, tables
+from experiments.experiment import TIERS, load
 from experiments.settings import SEED
 
 
@@ -41,7 +42,7 @@ def main(arguments=None):
     )
     parser.add_argument("command", choices=("list", "status", "run", "verify"))
     parser.add_argument("names", nargs="*", metavar="experiment", help="all of them by default")
-    parser.add_argument("--tier", default="paper", choices=runs.TIERS)
+    parser.add_argument("--tier", default="paper", choices=TIERS)
     parser.add_argument("--seed", default=SEED, type=int, help="the first one")
     parser.add_argument("--results", default=runs.RESULTS, type=Path, help="folder of the results")
     parser.add_argument("--jobs", default=2, type=int, help="runs side by side")
@@ -49,7 +50,7 @@ def main(arguments=None):
     parser.add_argument("--seconds", default=120.0, type=float, help="to verify for")
     chosen = parser.parse_args(arguments)
     try:
-        experiments = [runs.load(name) for name in chosen.names or NAMES]
+        experiments = [load(name) for name in chosen.names or NAMES]
     except ValueError as error:
         parser.error(str(error))
     store = runs.Runs(chosen.tier, chosen.results)

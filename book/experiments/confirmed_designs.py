@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from experiments.runs import Experiment, Result, check_tier
+from experiments.experiment import Experiment, Result, check_tier
 from experiments.settings import EEG_NOISE
 from experiments.stimulus_designs import DESIGNS, STUDY
 from jrlib.diagnostics import scoring

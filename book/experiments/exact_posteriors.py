@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 
 from experiments.compared_methods import VARIANTS, SimulationSettings, test_set
-from experiments.runs import Experiment, Result, check_tier
+from experiments.experiment import Experiment, Result, check_tier
 from experiments.settings import CONVENTIONS, N_TEST, TEST
 from jrlib.diagnostics import scoring
+from jrlib.diagnostics.calibration import coverage
 from jrlib.inference.exact_posterior import ExactSampler, SamplerSettings
 from jrlib.inference.likelihood import Likelihood
 from jrlib.parameters import IDENTIFIABLE_NAMES, QUANTITY_NAMES, quantities
@@ -237,6 +238,19 @@ def outcome(table):
     return pd.Series(went, table.index)
 
 
+def outcomes(found):
+    """How the sampling of each posterior went, beside the rates of the synapses that made the data.
+
+    found : a `runs.Found` of one variant
+    Returns a DataFrame, a row each: convention, noise_factor, number, b_e and b_i of the truth
+    (1/s), and outcome, one of `OUTCOMES`.
+    """
+    table, truth = found.table("observations"), found.stack("truth")
+    rates = {name: truth[:, QUANTITY_NAMES.index(name)] for name in ("b_e", "b_i")}
+    table = table.assign(**rates, outcome=outcome(table))
+    return table[["convention", "noise_factor", "number", *rates, "outcome"]]
+
+
 def summary(table):
     """How the sampling went: a DataFrame, a row for each convention and noise factor.
 
@@ -359,3 +373,50 @@ def leaves_envelope(frame):
     """
     inner = frame[(frame.nominal > 0) & (frame.nominal < 1)]
     return bool(((inner.observed < inner.low) | (inner.observed > inner.high)).any())
+
+
+def coverage_of_ranks(found, n_levels=101):
+    """How often the truth lies below quantiles of accepted posteriors, and what chance allows.
+
+    found : a `runs.Found` of one variant; n_levels : at which to look, from 0 to 1
+    Returns a DataFrame with the columns of `calibration.coverage`, at `ENVELOPE_LEVEL`, and
+    convention, noise_factor, parameter (of `QUANTITY_NAMES`), n (accepted observations) and
+    outside: whether the line leaves its envelope anywhere.
+    """
+    frames, nominal = [], np.linspace(0.0, 1.0, n_levels)
+    for (convention, noise_factor), runs in by_setting(found).items():
+        accepted = runs.table("observations").accepted.to_numpy()
+        levels = (runs.stack("ranks")[accepted] + 0.5) / (int(runs.runs.n_kept.iloc[0]) + 1)
+        for name, of_quantity in zip(QUANTITY_NAMES, levels.T, strict=True):
+            frame = coverage(of_quantity, nominal, ENVELOPE_LEVEL)
+            labels = {
+                "convention": convention,
+                "noise_factor": noise_factor,
+                "parameter": name,
+                "n": len(levels),
+                "outside": leaves_envelope(frame),
+            }
+            frames.append(frame.assign(**labels))
+    return pd.concat(frames, ignore_index=True)
+
+
+def linear_bounds(found):
+    """The accepted posteriors' standard deviations beside the bound of the tangent linear model.
+
+    found : a `runs.Found` of one variant
+    Returns a DataFrame, a row for each observation and coordinate of `ExactSampler`, in which the
+    prior's standard deviation is about 1: convention, noise_factor, number, coordinate, bound and
+    "standard deviation"; see `run`.
+    """
+    coordinates = [*IDENTIFIABLE_NAMES[:4], *(f"log {name}" for name in IDENTIFIABLE_NAMES[4:])]
+    table = found.table("observations")
+    rows = table.loc[table.index.repeat(len(coordinates))]
+    rows = rows.assign(
+        coordinate=np.tile(coordinates, len(table)),
+        **{
+            "bound": found.stack("bound").ravel(),
+            "standard deviation": found.stack("spread").ravel(),
+        },
+    )
+    columns = ["convention", "noise_factor", "number", "coordinate", "bound", "standard deviation"]
+    return rows.loc[rows.accepted, columns]

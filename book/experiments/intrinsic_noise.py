@@ -16,7 +16,7 @@ import pandas as pd
 from scipy.signal import resample_poly
 
 from experiments.exact_posteriors import ENVELOPE_LEVEL
-from experiments.runs import Experiment, Result, check_tier
+from experiments.experiment import Experiment, Result, check_tier
 from experiments.settings import CONVENTIONS, STUDY_NOISE, TEST, TRAIN, VALIDATION
 from jrlib.diagnostics import calibration, scoring
 from jrlib.inference import flows

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.compared_methods import SCORES, test_set
-from experiments.runs import Experiment, Result, check_tier
+from experiments.experiment import Experiment, Result, check_tier
 from experiments.settings import CONVENTIONS, STUDY_NOISE, TEST
 from jrlib.diagnostics import scoring
 from jrlib.inference.least_squares import FitSettings, fit

@@ -7,7 +7,7 @@ import pandas as pd
 import torch
 from scipy.stats import binom, gaussian_kde
 
-from experiments.runs import Experiment, Result, check_tier
+from experiments.experiment import Experiment, Result, check_tier
 from experiments.settings import CONVENTIONS, STUDY_NOISE, TEST, TRAIN, VALIDATION
 from jrlib.diagnostics import calibration
 from jrlib.diagnostics.sensitivity import rms

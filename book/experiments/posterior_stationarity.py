@@ -13,7 +13,7 @@ import pandas as pd
 
 from experiments import exact_posteriors, tables
 from experiments.compared_methods import test_set
-from experiments.runs import Experiment, Result, check_tier
+from experiments.experiment import Experiment, Result, check_tier
 from experiments.settings import TEST
 from jrlib.diagnostics.stationarity import metropolis
 from jrlib.inference.exact_posterior import ExactSampler

@@ -3,8 +3,9 @@
 from dataclasses import dataclass, field
 
 import numpy as np
+import pandas as pd
 
-from experiments.runs import Experiment, Result, check_tier
+from experiments.experiment import Experiment, Result, check_tier
 from experiments.settings import CONVENTIONS, EEG_NOISE
 from jrlib.inference import least_squares
 from jrlib.inference.likelihood import Likelihood
@@ -65,14 +66,37 @@ def run(config):
     return Result({"profile": frame.drop(columns="value")})
 
 
-def grid(tier, seed):
+def grid(tier, seed, *, noise_factor=EEG_NOISE):
     """The configurations of a tier; ValueError for an unknown one."""
     check_tier(tier)
+    size = {"noise_factor": float(noise_factor), **SIZES[tier]}
     return [
-        Config(convention, name, seed, FACTORS[name], **SIZES[tier])
+        Config(convention, name, seed, factor=FACTORS[name], **size)
         for name in (SMOKE_COMBINATIONS if tier == "smoke" else FACTORS)
         for convention in CONVENTIONS
     ]
+
+
+def curves(found):
+    """The profiles one below the other.
+
+    found : `runs.Found` of this experiment
+    Returns a DataFrame: convention, combination, "noise factor", "factor of the typical value" and
+    deviance.
+    """
+    frames = []
+    for (convention, name), rows in found.table("profile").groupby(
+        ["convention", "combination"], sort=False
+    ):
+        columns = {
+            "convention": convention,
+            "combination": name,
+            "noise factor": rows.noise_factor,
+            "factor of the typical value": rows[name],
+            "deviance": rows.deviance,
+        }
+        frames.append(pd.DataFrame(columns))
+    return pd.concat(frames, ignore_index=True)
 
 
 EXPERIMENT = Experiment(

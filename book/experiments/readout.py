@@ -15,7 +15,7 @@ from experiments.compared_methods import (
     test_set,
     training_set,
 )
-from experiments.runs import Experiment, Result, check_tier
+from experiments.experiment import Experiment, Result, check_tier
 from experiments.settings import N_TEST, STUDY_NOISE, VALIDATION
 from jrlib.diagnostics import scoring
 from jrlib.neural.architectures import build_regressor
@@ -183,6 +183,46 @@ def scores(found):
     return grouped.agg(
         value=("value", "mean"), low=("low", "min"), high=("high", "max")
     ).reset_index()
+
+
+def curves(found, dataset, parameters, *, early=0.3):
+    """Accuracy over the time of the readout, sizes of the responses, and gradients, as one table.
+
+    found : `runs.Found` of this experiment; dataset : whose responses are looked at
+    parameters : names of those whose accuracy is wanted
+    early : s; the gradient of the readout nearest to it is shown beside that of the last one
+    Returns a DataFrame: panel, series, "time (s)", value, low and high. Panels are "size of the
+    response" (median absolute size, relative to the largest), "accuracy" (Pearson's correlation, a
+    series for each parameter), and "gradient" (see `input_gradient`, of the first seed's trainings,
+    relative to the largest).
+    """
+    size = np.median(np.abs(dataset.erp), axis=0)
+    panels = {"size of the response": {"median": (dataset.times, size / size.max())}}
+    accuracy = scores(found)
+    accuracy = accuracy[accuracy.metric == "pearson"].set_index("parameter")
+    panels["accuracy"] = {
+        name: tuple(accuracy.loc[name, ["until", "value", "low", "high"]].to_numpy().T)
+        for name in parameters
+    }
+    gradients = found.where(seed=found.runs.seed.min()).table("gradient")
+    last = gradients[gradients.until == gradients.until.max()]
+    early = min(gradients.until.unique(), key=lambda time: abs(time - early))
+    first = gradients[gradients.until == early]
+    panels["gradient"] = {
+        label: (rows.time.to_numpy(), (rows[stage] / rows[stage].max()).to_numpy())
+        for label, rows, stage in (
+            ("before training", last, "before"),
+            ("after training", last, "after"),
+            (f"after training, read at {early:g} s", first, "after"),
+        )
+    }
+    columns = ["time (s)", "value", "low", "high"]
+    frames = {
+        (panel, series): pd.DataFrame(dict(zip(columns, values, strict=False)), columns=columns)
+        for panel, curves in panels.items()
+        for series, values in curves.items()
+    }
+    return pd.concat(frames, names=["panel", "series"]).reset_index(["panel", "series"])
 
 
 EXPERIMENT = Experiment(

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from experiments.runs import Experiment, Result, check_tier
+from experiments.experiment import Experiment, Result, check_tier
 from experiments.settings import CONVENTIONS, EEG_NOISE, STUDY_NOISE
 from jrlib.diagnostics import design_information
 from jrlib.diagnostics.design_information import OngoingActivity

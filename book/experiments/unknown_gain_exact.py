@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from experiments.runs import Experiment, Result, check_tier
+from experiments.experiment import Experiment, Result, check_tier
 from experiments.settings import CONVENTIONS, EEG_NOISE, TEST
 from jrlib.diagnostics.scoring import score
 from jrlib.inference.exact_posterior import ExactSampler, SamplerSettings

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
-from experiments.runs import Experiment, Result, check_tier
+from experiments.experiment import Experiment, Result, check_tier
 from experiments.settings import CONVENTIONS, EEG_NOISE, TRAIN, VALIDATION
 from experiments.unknown_gain_exact import (
     FEWEST,

@@ -95,7 +95,7 @@ def level(found, run):
 
 
 def again(store, found, run):
-    """The `runs.Result` of computing a stored run once more, or of scoring its weights again."""
+    """The `Result` of computing a stored run once more, or of scoring its weights again."""
     experiment, config = found.experiment, found.config(run)
     given = (store.upstream(experiment, config),) if experiment.upstream else ()
     if level(found, run) == "rescored":
@@ -104,7 +104,7 @@ def again(store, found, run):
 
 
 def deviation(found, run, result):
-    """By how much a `runs.Result` differs from a stored run, and how much it may.
+    """By how much a `Result` differs from a stored run, and how much it may.
 
     Exact and rescored: the largest difference of a number in a table or array, over the largest
     absolute value of its column or array; infinite where words or shapes differ. Retrained: the
@@ -132,7 +132,7 @@ def deviation(found, run, result):
 def verify(store, experiments, seconds, seed):
     """Compute stored runs again for about so many seconds: a DataFrame with the `COLUMNS`.
 
-    store : `runs.Runs`; experiments : list of `runs.Experiment`; seed : of what is drawn
+    store : `runs.Runs`; experiments : list of `experiment.Experiment`; seed : of what is drawn
     """
     found = [store.all(experiment) for experiment in experiments]
     drawn = draw([each for each in found if len(each)], seconds, np.random.default_rng(seed))

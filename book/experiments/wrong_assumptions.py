@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from experiments.exact_posteriors import ENVELOPE_LEVEL
+from experiments.experiment import Experiment, Result, check_tier
 from experiments.faults import FAULTS, record
-from experiments.runs import Experiment, Result, check_tier
 from experiments.settings import CONVENTIONS, EEG_NOISE, N_TEST, TEST
 from jrlib.diagnostics import calibration, misfit, scoring
 from jrlib.diagnostics.misfit import CHECKS, CheckSettings

@@ -5,8 +5,9 @@ import importlib
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from experiments import NAMES, comparison, npe, runs, verify
+from experiments import NAMES, comparison, npe, verify
 from experiments.compared_methods import METHODS
+from experiments.experiment import TIERS, load
 from figures.style import BLUE, WIDTH, drawing
 
 
@@ -15,7 +16,7 @@ def grid_sizes(seed):
     return pd.DataFrame(
         [
             {"experiment": name, "what it computes": _about(name)}
-            | {tier: len(dict.fromkeys(runs.load(name).grid(tier, seed))) for tier in runs.TIERS}
+            | {tier: len(dict.fromkeys(load(name).grid(tier, seed))) for tier in TIERS}
             for name in NAMES
         ]
     )

@@ -12,7 +12,8 @@ import pytest
 from claims import ledger, paper, public_notebooks
 from experiments import comparison, least_squares_fits
 from experiments.compared_methods import test_set as simulated_test_set
-from experiments.runs import Result, Runs
+from experiments.experiment import Result
+from experiments.runs import Runs
 from experiments.settings import CONVENTIONS
 from jrlib.parameters import PARAMETER_NAMES, QUANTITY_NAMES, quantities
 

@@ -10,7 +10,8 @@ import pytest
 from claims import ledger, ours
 from experiments import amortised_posteriors
 from experiments.exact_posteriors import Optimum
-from experiments.runs import Result, Runs
+from experiments.experiment import Result
+from experiments.runs import Runs
 from experiments.settings import CONVENTIONS, EEG_NOISE
 
 

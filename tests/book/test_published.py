@@ -7,7 +7,8 @@ import pytest
 from safetensors import safe_open
 
 from experiments import NAMES
-from experiments.runs import RESULTS, Runs, load
+from experiments.experiment import load
+from experiments.runs import RESULTS, Runs
 from experiments.settings import SEED
 
 PAPER = RESULTS / "paper"

@@ -9,7 +9,8 @@ import pytest
 from experiments import amortised_posteriors, compared_methods, corrected_answers, tables
 from experiments.amortised_posteriors import EXPERIMENT, Config
 from experiments.exact_posteriors import ALL_EIGHT, Optimum, leaves_envelope
-from experiments.runs import Result, Runs
+from experiments.experiment import Result
+from experiments.runs import Runs
 from experiments.settings import CONVENTIONS, TEST
 from jrlib.diagnostics.calibration import coverage
 from jrlib.diagnostics.scoring import pearson

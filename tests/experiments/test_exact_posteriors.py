@@ -8,7 +8,8 @@ import pytest
 
 from experiments import comparison, exact_posteriors
 from experiments.exact_posteriors import ALL_EIGHT, EXPERIMENT, Config, Optimum
-from experiments.runs import Result, Runs
+from experiments.experiment import Result
+from experiments.runs import Runs
 from jrlib.diagnostics.scoring import pearson
 from jrlib.inference.exact_posterior import SamplerSettings
 from jrlib.parameters import IDENTIFIABLE_NAMES, QUANTITY_NAMES

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from experiments import unknown_gain_exact, unknown_gain_networks
-from experiments.runs import Result, Runs
+from experiments.experiment import Result
+from experiments.runs import Runs
 from experiments.unknown_gain_exact import KNOWN, UNKNOWN
 from experiments.unknown_gain_networks import GAINS
 from jrlib.inference import unknown_gain

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from experiments import compared_methods, exact_posteriors, posterior_stationarity, tables
-from experiments.runs import Result, Runs
+from experiments.experiment import Result
+from experiments.runs import Runs
 from jrlib.inference import exact_posterior
 from jrlib.inference.likelihood import Likelihood
 from jrlib.priors import draw_coupling

@@ -14,8 +14,10 @@ import pandas as pd
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from experiments import provenance, runs, tables
-from experiments.runs import CorruptResultError, Experiment, Result, Runs
+from experiments import computing, provenance, runs, storage, tables
+from experiments.experiment import Experiment, Result
+from experiments.runs import Runs
+from experiments.storage import CorruptResultError
 
 CALLS = []
 SCHEMA = {"x": float, "square": float, "label": str, "odd": bool, "n": int}
@@ -320,7 +322,7 @@ def test_what_killed_processes_leave_is_removed_and_what_others_write_stays(tmp_
     spool = tmp_path / "fast" / "square" / ".spool"
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    host = runs._me().rpartition("-")[0]
+    host = storage.this_process().rpartition("-")[0]
     gone = [
         spool / f"a.{host}-{dead.pid}.partial",
         spool.parent / f"runs.csv.{host}-{dead.pid}.partial",
@@ -337,7 +339,8 @@ WORKER = """
     import os, signal, sys
     from dataclasses import dataclass
     sys.path[:0] = [{book!r}, "."]
-    from experiments.runs import Experiment, Result, Runs
+    from experiments.experiment import Experiment, Result
+    from experiments.runs import Runs
 
     @dataclass(frozen=True)
     class Config:
@@ -369,7 +372,7 @@ def test_a_killed_run_loses_what_it_was_computing_and_nothing_else(tmp_path):
     command, options = worker(tmp_path)
     assert subprocess.run(command, **options).returncode == -9
     kept = sorted((tmp_path / "store/fast/slow/.spool").glob("*.safetensors"))
-    dates = [runs._read_record(path)["computed"] for path in kept]
+    dates = [storage.read_record(path)["computed"] for path in kept]
     assert len(dates) == 2
     (tmp_path / "second_run").touch()
     second = subprocess.run(command, **options, capture_output=True)
@@ -394,8 +397,8 @@ def test_the_second_process_finds_what_the_first_has_done_meanwhile(tmp_path):
         other = Runs("fast", tmp_path)  # stands for another process
         if config.x == 5.0:
             folder = other.folder(SQUARE)
-            _, result, record = runs._run(0, SQUARE, Config(1, 6.0), {}, "")
-            runs._spool(SQUARE, folder, Config(1, 6.0), result, record)
+            _, result, record = computing.compute(0, SQUARE, Config(1, 6.0), {}, "")
+            storage.write_spooled(SQUARE, folder, Config(1, 6.0), result, record)
         return square(config)
 
     experiment = replace(SQUARE, run=meddling)
@@ -443,14 +446,15 @@ def test_an_error_in_one_run_ends_the_others_and_leaves_no_process(tmp_path):
     with pytest.raises(RuntimeError, match="no root"):
         Runs("fast", tmp_path).get(experiment, grid("fast", 1), progress=False)
     assert time.monotonic() - start < 40.0
-    assert not runs._POOLS
+    assert not computing._POOLS
 
 
 ORPHANS = """
     import os, signal, sys, time
     sys.path[:0] = [{book!r}, "."]
     from dataclasses import dataclass
-    from experiments.runs import Experiment, Result, Runs
+    from experiments.experiment import Experiment, Result
+    from experiments.runs import Runs
 
     @dataclass(frozen=True)
     class Config:
@@ -482,21 +486,21 @@ def test_no_process_outlives_a_run_that_is_killed(tmp_path):
     process.kill()
     process.wait()
     for _ in range(100):
-        if not any(runs._alive(pid) for pid in pids):
+        if not any(storage.alive(pid) for pid in pids):
             break
         time.sleep(0.1)
-    assert not any(runs._alive(pid) for pid in pids)
+    assert not any(storage.alive(pid) for pid in pids)
 
 
 def test_processes_keep_the_memory_that_they_free(tmp_path, monkeypatch):
     kept = Experiment("kept", Config, kept_memory, grid, values={"kept": str})
     monkeypatch.delenv("MALLOC_TRIM_THRESHOLD_", raising=False)
-    runs._POOLS.clear()  # processes that another test has left
+    computing._POOLS.clear()  # processes that another test has left
     found = Runs("smoke", tmp_path).get(kept, grid("smoke", 1), progress=False)
     assert found.runs.kept.tolist() == ["4000000000"] * 3
     assert "MALLOC_TRIM_THRESHOLD_" not in os.environ
     monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "7")
-    with runs._lasting_memory():
+    with computing.lasting_memory():
         assert os.environ["MALLOC_TRIM_THRESHOLD_"] == "7"
     assert os.environ["MALLOC_TRIM_THRESHOLD_"] == "7"
 

@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments import runs, tables, verify
-from experiments.runs import Experiment, Result, Runs
+from experiments import runs, storage, tables, verify
+from experiments.experiment import Experiment, Result
+from experiments.runs import Runs
 
 
 @dataclass(frozen=True)
@@ -84,10 +85,10 @@ def damage(store, experiment, old, new):
     path.write_text(text.replace(old, new))
     table = path.read_text().splitlines()
     lines = (folder / "runs.csv").read_text().splitlines()
-    arrays = runs._Stored(experiment, folder)._arrays(None)
+    arrays = storage.Stored(experiment, folder)._arrays(None)
     for i, line in enumerate(lines[1:], 1):
         run = line.split(",")[0]
-        digest = runs.digest(
+        digest = storage.digest(
             {name: [x for x in table if x.split(",")[0] == run]}, arrays.get(run, {})
         )
         cells = line.split(",")

@@ -6,6 +6,7 @@ import pandas as pd
 
 from claims import ledger
 from experiments.compared_methods import METHODS
+from experiments.settings import CONVENTIONS
 from figures.axes import draw_excess, label_lines, noise_positions, note_lines, panel_grid
 from figures.ledger import MARKS
 from figures.style import BLACK, BLUE, COLORS, DASHED, GREEN, GREY, SKY, WIDTH, drawing, ink
@@ -205,7 +206,7 @@ def fractions_table(fractions, name, caption, *, below):
     cells = [*map(with_interval, fractions.value, fractions.low, fractions.high)]
     wide = fractions.assign(cell=cells).pivot(index="parameter", columns=setting, values="cell")
     wide = wide.reindex([name for name in IDENTIFIABLE_NAMES if name in wide.index])
-    columns = [*fractions[setting].drop_duplicates().itertuples(index=False, name=None)]
+    columns = sorted(wide.columns, key=lambda column: (CONVENTIONS.index(column[0]), column[1]))
     wide = wide[columns].rename(index=symbol).astype(object)
     for label, row in below.items():
         wide.loc[label] = [row.get(column, "") for column in columns]

@@ -6,8 +6,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments import amortised_posteriors, comparison, corrected_answers
+from experiments import (
+    NAMES,
+    amortised_posteriors,
+    comparison,
+    corrected_answers,
+    provenance,
+    verify,
+)
 from experiments.compared_methods import test_set as simulated_test_set
+from experiments.experiment import load
 from experiments.runs import Runs
 from experiments.settings import CONVENTIONS, EEG_NOISE, SEED, TEST
 from jrlib.priors import Prior
@@ -106,3 +114,17 @@ def test_stored_answers_are_what_the_stored_network_gives_corrected():
     )
     relative = answers.table("answers").relative_ess[:3]
     np.testing.assert_allclose(again.tables["answers"].relative_ess, relative, atol=0.1)
+
+
+SECONDS = 100.0  # of recorded processor time, about as long as this machine then takes
+
+
+def test_runs_drawn_at_random_are_what_the_code_gives():
+    """Other runs at each commit; `make verify` does the same for longer and notes what it found."""
+    seed = int(provenance.commit()[:8] or "0", 16)
+    verified = verify.verify(Runs(), [load(name) for name in NAMES], SECONDS, seed=seed)
+    told = verified[["experiment", "run", "level", "largest_deviation", "allowed", "passed"]]
+    print(told.to_string(index=False))
+    print(verify.summary(verified).to_string(index=False))
+    assert len(verified) >= 3
+    assert verified.passed.all(), told[~verified.passed].to_string(index=False)

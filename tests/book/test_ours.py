@@ -57,11 +57,10 @@ def trained(folder, arrays, exact, **fields):
     """The runs that keep their weights, with the same arrays and table for both conventions."""
     kinds = amortised_posteriors.EXPERIMENT.tables
     frames = {name: pd.DataFrame(columns=list(columns)) for name, columns in kinds.items()}
-    rows = pd.DataFrame(exact, columns=list(kinds["exact"]))
-    counted = {"number": 0, "n_simulations": 0, "accepted": True}
-    frames["exact"] = rows.assign(
-        **{k: rows[k].fillna(v).astype(type(v)) for k, v in counted.items()}
-    )
+    exact = pd.DataFrame(exact)
+    filled = {"number": 0, "n_simulations": 0, "accepted": True}
+    filled = {name: value for name, value in filled.items() if name not in exact}
+    frames["exact"] = exact.assign(**filled).reindex(columns=list(kinds["exact"]))
     result = Result(frames, arrays, {"n_scores": 1, "n_diverged": 0})
     made = replace(amortised_posteriors.EXPERIMENT, run=lambda config: result)
     configs = [

@@ -176,6 +176,80 @@ def test_quantities_with_a_low_optimal_correlation_are_left_out(tmp_path):
     assert amortised_posteriors.telling(fractions).empty
 
 
+def test_learning_curves_are_mean_correlations_beside_the_optimal_ones():
+    rows = [("A_e", 1, 0.5, 0.8), ("A_e", 2, 0.7, 0.8), ("A_i", 1, 1.0, 0.6), ("A_i", 2, 1.0, 0.6)]
+    fractions = pd.DataFrame(rows, columns=["parameter", "seed", "value", "optimal"])
+    fractions = fractions.assign(convention="CLASSIC", noise_factor=1.0, n_simulations=100)
+    groups = {"both": ("A_e", "A_i"), "one": ("A_e",)}
+    curves = amortised_posteriors.learning_curves(fractions, groups).set_index("group")
+    assert curves.value.to_dict() == pytest.approx({"both": 0.54, "one": 0.48})
+    assert curves.low.to_dict() == pytest.approx({"both": 0.5, "one": 0.4})
+    assert curves.high.to_dict() == pytest.approx({"both": 0.58, "one": 0.56})
+    assert curves.optimal.to_dict() == pytest.approx({"both": 0.7, "one": 0.8})
+
+
+def test_scores_are_averaged_over_the_trainings_of_a_budget(found):
+    scores, stored = amortised_posteriors.scores(found), found.table("scores")
+    assert len(scores) == len(stored)  # there is one training
+    both = scores.merge(
+        stored, on=["noise_factor", "parameter", "metric"], suffixes=("", "_stored")
+    )
+    for name in ("value", "low", "high", "n"):
+        np.testing.assert_array_equal(both[name], both[f"{name}_stored"])
+
+
+def test_ranks_and_levels_that_are_not_uniform_are_outside(tmp_path):
+    n, n_samples = 1000, 99
+    uniform = (np.arange(n) + 0.5) / n
+    ranks = np.repeat(np.floor(uniform * (n_samples + 1))[:, np.newaxis], 13, axis=1)
+    ranks[:, 4] = n_samples
+    arrays = {"ranks": ranks, "highest_density": uniform**2, "tarp": uniform}
+    arrays = {name: array[np.newaxis] for name, array in arrays.items()}
+    config = Config("CLASSIC", 100, 1, n_checked=n, n_samples=n_samples, noise_factors=(1.0,))
+    empty = {name: pd.DataFrame(columns=list(kinds)) for name, kinds in EXPERIMENT.tables.items()}
+    result = Result(empty, arrays, {"n_scores": 1, "n_diverged": 0})
+    made = Runs("smoke", tmp_path).get(replace(EXPERIMENT, run=lambda config: result), [config])
+    frame = amortised_posteriors.uniformity(made, np.linspace(0.0, 1.0, 11))
+    outside = frame.groupby(["check", "series"]).outside.first()
+    assert len(outside) == len(QUANTITY_NAMES) + 2
+    assert set(outside[outside].index) == {
+        ("ranks", QUANTITY_NAMES[4]),
+        ("highest density", "highest density"),
+    }
+
+
+def test_thirds_of_the_responses_make_up_all(found):
+    thirds = amortised_posteriors.coverage_by_size(found, 0.8)
+    assert set(thirds.responses) == {"small", "middle", "large"}
+    expected = (found.arrays()["highest_density"] <= 0.8).mean(axis=1)
+    mean = thirds.groupby("noise_factor").observed.mean()  # of thirds that differ by one response
+    np.testing.assert_allclose(mean, expected, atol=0.02)
+
+
+def test_summaries_count_and_take_medians():
+    exact = pd.DataFrame(
+        {
+            "convention": "CLASSIC",
+            "noise_factor": 1.0,
+            "accepted": [True, True, True, False],
+            "ess": [100.0, 100.0, 200.0, 1.0],
+            "n_simulations": [1000, 3000, 4000, 9],
+            "relative_ess": [0.1, 0.2, 0.3, 0.4],
+            "c2st": [0.5, 0.6, 0.8, np.nan],
+            "c2st_refined": [np.nan, 0.5, np.nan, np.nan],
+        }
+    )
+    (row,) = amortised_posteriors.exact_summary(exact).to_dict("records")
+    assert (row["n"], row["accepted"], row["n_refined"]) == (4, 3, 1)
+    assert row["n_simulations"] == 20.0
+    assert row["relative_ess"] == pytest.approx(0.25)
+    assert (row["c2st"], row["c2st_refined"]) == (0.6, 0.5)
+    answers = exact.assign(number=range(4), relative_ess=[0.0, 0.5, 0.6, 0.0], seconds=[1, 2, 3, 4])
+    (row,) = corrected_answers.summary(answers).to_dict("records")
+    assert (row["n"], row["uncorrected"], row["c2st"]) == (4, 2, 0.6)
+    assert (row["seconds"], row["slow_seconds"]) == pytest.approx((2.5, 3.7))
+
+
 def test_how_many_simulations_are_needed():
     """The smallest budget from which on all are enough: a lucky small one does not count."""
     rows = [

@@ -95,3 +95,12 @@ def test_other_noise_changes_the_estimates_that_are_made_again(found):
     predicted = comparison.predictions(found, noise_factor=1e4)
     apart = (predicted.estimate != predicted.stored).groupby(predicted.method).mean()
     assert (apart > 0.5).all()  # strongly shrunk ridge estimates are constant in float32
+
+
+def test_averages_are_over_quantities_with_a_value_and_so_are_the_ends_of_the_intervals():
+    frame = rows([[0.1, np.nan, 0.3]])  # a_1 and so on are not asked for
+    (mean,) = comparison.averaged(frame, QUANTITY_NAMES[:2]).itertuples()
+    assert (mean.value, mean.low, mean.high) == pytest.approx((0.1, 0.0, 0.2))
+    (mean,) = comparison.averaged(frame, QUANTITY_NAMES[:3]).itertuples()
+    assert (mean.value, mean.low, mean.high) == pytest.approx((0.2, 0.1, 0.3))
+    assert comparison.averaged(frame, QUANTITY_NAMES[1:2]).empty

@@ -47,6 +47,14 @@ def test_what_is_right_passes_and_what_is_too_wide_is_noticed():
     assert p.median()[2.0] == 0.0
 
 
+def test_rejections_are_fractions_of_the_responses_classifier_by_classifier():
+    p = [0.01, 0.2, 0.04, 0.03, 0.5, 0.6]
+    judged = pd.DataFrame({"widened": 1.0, "classifier": [0, 0, 1, 1, 2, 2], "p": p})
+    judged = judged.assign(convention="CLASSIC", noise_factor=1e4)
+    (row,) = local_calibration.rejections(judged).to_dict("records")
+    assert (row["mean"], row["lowest"], row["highest"]) == (0.5, 0.0, 1.0)
+
+
 def test_the_grid():
     configs = local_calibration.grid("paper", 1)
     kept = amortised_posteriors.kept("paper", 1)

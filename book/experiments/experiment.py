@@ -54,7 +54,8 @@ class Experiment:
     tables : by name, what columns they have: a dict column -> float, int, bool or str
     values : by name, their types
     level : how `verify` compares a run that is computed again: "exact" where the computation is
-        deterministic up to rounding, "retrained" where training differs between processors
+        deterministic up to rounding, "retrained" where training differs between processors; or a
+        function of the configuration that says which
     rescore : function of a configuration, the weights and what belongs to them -> `Result` of what
         stored weights give again, where weights are kept; then the level is "rescored"
     revision : goes up by hand when the meaning of the results changes; rows of older ones are not
@@ -69,7 +70,7 @@ class Experiment:
     grid: Callable
     tables: dict = field(default_factory=dict)
     values: dict = field(default_factory=dict)
-    level: str = "exact"
+    level: str | Callable = "exact"
     rescore: Callable | None = None
     revision: int = 1
     why: str = ""

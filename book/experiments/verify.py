@@ -34,7 +34,7 @@ MEASURED = ("value", "low", "high", "n", "contraction", "error", "nats", "covere
 SMALLEST_SPREAD = 0.01  # of scores between seeds, where the stored seeds happen to agree
 # Columns of what a computation has cost: times, and the steps of descents, which end a little
 # sooner or later on another processor.
-COSTS = ("seconds", "n_simulations")
+COSTS = ("seconds", "n_simulations", "simulations")
 START = 3.0  # seconds that a computation takes besides what its record says
 COLUMNS = {
     "experiment": str,
@@ -94,7 +94,10 @@ def level(found, run):
     """How a stored run is compared: "exact", "rescored" or "retrained"."""
     row = found.runs[found.runs.run == run].iloc[0]
     weighed = found.experiment.rescore is not None and row.weights_sha256
-    return "rescored" if weighed else found.experiment.level
+    if weighed:
+        return "rescored"
+    declared = found.experiment.level
+    return declared(found.config(run)) if callable(declared) else declared
 
 
 def again(store, found, run):

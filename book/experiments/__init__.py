@@ -2,7 +2,8 @@
 
 Each module in `NAMES` has a frozen `Config`, which holds every number that changes the result, a
 function `run` that computes one configuration, a `grid` of configurations for each tier, and an
-`EXPERIMENT` that says how they belong together; see `experiments.experiment` and `experiments.runs`.
+`EXPERIMENT` that says how they belong together: see `experiments.experiment`, and
+`experiments.runs` for the store.
 """
 
 NAMES = (

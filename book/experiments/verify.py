@@ -70,7 +70,8 @@ def draw(found, seconds, rng):
     """Runs at random, from every stratum in turn, until their recorded times add up to seconds.
 
     found : list of `runs.Found`; rng : numpy Generator
-    Returns a list of (`Found`, run). Runs that take longer than what is left are passed over.
+    Returns a list of (`Found`, run). A stratum ends at its first run that takes longer than what is
+    left.
     """
     waiting = {}
     for each in found:
@@ -84,9 +85,11 @@ def draw(found, seconds, rng):
         for candidates in waiting.values():
             if candidates:
                 takes, each, run = candidates.pop()
-                if takes <= left:
-                    left -= takes
-                    drawn.append((each, run))
+                if takes > left:  # going on would favour the cheaper runs of the stratum
+                    candidates.clear()
+                    continue
+                left -= takes
+                drawn.append((each, run))
     return drawn
 
 

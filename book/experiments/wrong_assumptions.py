@@ -37,10 +37,10 @@ SIZES = {
         "network": NetworkSettings(epochs=2),
     },
     "fast": {
-        "n_simulations": 3000,
+        "n_simulations": 2000,
         "n_test": N_TEST["fast"],
-        "n_faultless": 12,
-        "n_faulty": 2,
+        "n_faultless": 10,
+        "n_faulty": 1,
         "network": NetworkSettings(epochs=20),
     },
     "paper": {},

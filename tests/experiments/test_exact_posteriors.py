@@ -73,6 +73,42 @@ def test_optimal_estimates_are_the_means_of_accepted_observations_block_by_block
     np.testing.assert_allclose(pearsons.reindex(QUANTITY_NAMES), expected)
 
 
+def test_what_the_chapter_draws_is_of_accepted_posteriors(tmp_path):
+    """Ranks and standard deviations count where a posterior is accepted; outcomes are of all."""
+    truth = np.arange(5 * 13, dtype=np.float32).reshape(5, 13)
+    ranks = np.full((5, 13), np.nan)
+    ranks[[0, 2]] = np.array([24, 74])[:, np.newaxis]
+    ranks[:, 0] = 99  # of the first quantity the truth lies above all samples
+    spread = np.arange(5 * 8, dtype=np.float32).reshape(5, 8)
+    arrays = {"truth": truth, "ranks": ranks, "spread": spread, "bound": 2 * spread}
+    config = Config("CLASSIC", 1.0, 0, 1, n_observations=5)
+    found = stored({config: Result({"observations": WENT}, arrays)}, tmp_path)
+
+    outcomes = exact_posteriors.outcomes(found)
+    assert list(outcomes.b_e) == list(truth[:, QUANTITY_NAMES.index("b_e")])
+    assert outcomes.outcome.to_list() == [
+        "accepted",
+        "no mode found",
+        "accepted",
+        "poor",
+        "given up",
+    ]
+
+    curves = exact_posteriors.coverage_of_ranks(found)
+    assert set(curves.parameter) == set(QUANTITY_NAMES)
+    assert (curves.n == 2).all()
+    half = curves[curves.nominal == 0.5].set_index("parameter").observed
+    assert half["A_i"] == 0.5
+    assert half["A_e"] == 0.0
+    assert set(curves.parameter[curves.outside]) == {"A_e"}
+
+    bounds = exact_posteriors.linear_bounds(found)
+    assert list(bounds.number) == [0] * 8 + [2] * 8
+    assert list(bounds["standard deviation"]) == [*spread[0], *spread[2]]
+    assert (bounds.bound == 2 * bounds["standard deviation"]).all()
+    assert list(bounds.coordinate[:8:7]) == ["A_e", "log C a_4"]
+
+
 def made_up(n, noise):
     """An `Optimum` of every third of n observations, and the truth of all of them."""
     rng = np.random.default_rng(1)

@@ -403,6 +403,20 @@ def learning_curves(fractions, groups):
     return pd.concat(frames, ignore_index=True)
 
 
+def training_seconds(found):
+    """Processor time of a training that sees as many simulations as the longest: seconds.
+
+    found : a `runs.Found`. It is extrapolated from the runs that keep no weights, which do little
+        else than train; NaN where these do not differ in how many simulations they see.
+    """
+    epochs = found.table("history").groupby("run").size()
+    runs = found.runs.assign(seen=found.runs.n_simulations * found.runs.run.map(epochs))
+    light = runs[~runs.keep]
+    if light.seen.nunique() < 2:
+        return math.nan
+    return np.polyfit(light.seen, light.cpu_seconds, 1)[0] * runs.seen.max()
+
+
 def uniformity(found, nominal):
     """How often ranks of the truth, and levels of regions that hold it, are below what they are.
 

@@ -56,6 +56,8 @@ class Experiment:
     level : how `verify` compares a run that is computed again: "exact" where the computation is
         deterministic up to rounding, "retrained" where training differs between processors; or a
         function of the configuration that says which
+    rounding : how far apart a number may be on another processor, over the largest absolute value
+        of its column; MNE's fit of dipoles alone makes gains differ by up to 5e-4
     rescore : function of a configuration, the weights and what belongs to them -> `Result` of what
         stored weights give again, where weights are kept; then the level is "rescored"
     revision : goes up by hand when the meaning of the results changes; rows of older ones are not
@@ -71,6 +73,7 @@ class Experiment:
     tables: dict = field(default_factory=dict)
     values: dict = field(default_factory=dict)
     level: str | Callable = "exact"
+    rounding: float = 1e-3
     rescore: Callable | None = None
     revision: int = 1
     why: str = ""

@@ -352,15 +352,13 @@ def coverage_of_regions(found, *, input_name, answer, nominal, level=ENVELOPE_LE
     Columns: convention, n_trials, region ("highest density" or "TARP"), and those of
     `calibration.coverage`.
     """
-    frames = []
-    for convention in CONVENTIONS:
-        for n_trials in sorted(found.runs.n_trials.unique()):
-            runs = found.where(convention=convention, n_trials=n_trials)
-            reached = levels(runs, input_name=input_name, answer=answer)
-            for region, key in (("highest density", "highest_density"), ("TARP", "tarp")):
-                frame = calibration.coverage(reached[key], nominal, level)
-                frame = frame.assign(convention=convention, n_trials=n_trials, region=region)
-                frames.append(frame)
+    frames, by = [], ["convention", "n_trials"]
+    asked = found.runs[by].drop_duplicates().sort_values("n_trials", kind="stable")
+    for keys in asked.to_dict("records"):
+        reached = levels(found.where(**keys), input_name=input_name, answer=answer)
+        for region, key in (("highest density", "highest_density"), ("TARP", "tarp")):
+            frame = calibration.coverage(reached[key], nominal, level)
+            frames.append(frame.assign(**keys, region=region))
     return pd.concat(frames, ignore_index=True)
 
 

@@ -25,9 +25,6 @@ from experiments import runs, tables
 from experiments.provenance import commit, environment
 
 STRATA = (0.0, 5.0, 30.0, 120.0, np.inf)  # bounds of processor seconds for a run
-# Of a column's largest absolute value: MNE fits dipoles to the layers of the sphere, and between
-# processors the gain differs by up to 5e-4.
-ROUNDING = 1e-3
 SEEDS_APART = 5.0  # standard deviations between seeds that a further seed may be off
 # Columns of a table "scores" that hold what was measured; the others say of what.
 MEASURED = ("value", "low", "high", "n", "contraction", "error", "nats", "covered")
@@ -122,12 +119,12 @@ def deviation(found, run, result):
     """
     if level(found, run) == "retrained":
         return _between_seeds(found, run, result), SEEDS_APART
-    one, worst = found.where(run=run), 0.0
+    one, worst, allowed = found.where(run=run), 0.0, found.experiment.rounding
     for name, frame in result.tables.items():
         columns = list(found.experiment.tables[name])
         stored = one.table(name)[columns]
         if len(frame) != len(stored):
-            return np.inf, ROUNDING
+            return np.inf, allowed
         for column in columns:
             if column in COSTS:
                 continue
@@ -136,7 +133,7 @@ def deviation(found, run, result):
         worst = max(worst, _difference(one.arrays()[name], array))
     for name, value in result.values.items():
         worst = max(worst, _difference(np.array([one.value(name)]), np.array([value])))
-    return worst, ROUNDING
+    return worst, allowed
 
 
 def verify(store, experiments, seconds, *, seed, note=None):

@@ -219,6 +219,57 @@ def fractions_table(fractions, name, caption, *, below):
     return table(wide, name, f"{caption} {entries}", data=fractions)
 
 
+def answers_table(fractions, summary, *, name, caption):
+    """Table of the fractions of optimal that corrected answers reach, and of how these went.
+
+    fractions : see `fractions_table`; summary : as from `corrected_answers.summary`
+    """
+    setting = ["convention", "noise_factor"]
+    compared, went = fractions.groupby(setting), summary.set_index(setting)
+    seconds = "{0.seconds:.1f}<br><small>{0.slow_seconds:.1f}</small>".format
+    uncorrected = "{0.uncorrected:.0f} of {0.n:.0f}".format
+    below = {
+        "smallest": compared.value.min().map("<b>{:.2f}</b>".format),
+        "compared": compared.n.first().map(str),
+        "not corrected": went.apply(uncorrected, axis=1),
+        "C2ST": went.c2st.map("{:.2f}".format),
+        "seconds": went.apply(seconds, axis=1),
+    }
+    return fractions_table(fractions, name, caption, below=below)
+
+
+def corrections_table(corrections, name, caption):
+    """Table of how the exact posteriors went that start from samples of the network.
+
+    corrections : as from `amortised_posteriors.exact_summary`; name, caption : see `figures.table`
+    """
+    heads = {
+        "convention": "convention",
+        "noise_factor": "noise factor",
+        "accepted": "accepted",
+        "n_simulations": "simulations",
+        "relative_ess": "relative effective sample size",
+        "c2st": "C2ST",
+        "c2st_refined": "weighted",
+        "n_refined": "of so many",
+    }
+    formats = {"noise_factor": "{:,.10g}", "n_simulations": "{:.0f}", "relative_ess": "{:.2g}"}
+    formats |= {"c2st": "{:.2f}", "c2st_refined": "{:.2f}"}
+    formats = {heads[column]: form for column, form in formats.items()}
+    return table(corrections[[*heads]].rename(columns=heads), name, caption, formats=formats)
+
+
+def objections_table(objections, name, caption):
+    """Table of how often the local test objects to posteriors of the network, or to wider ones.
+
+    objections : as from `local_calibration.rejections`; name, caption : see `figures.table`
+    """
+    shown = objections.rename(columns={"noise_factor": "noise factor", "widened": "times as wide"})
+    formats = dict.fromkeys(["mean", "lowest", "highest"], lambda part: f"{100 * part:.0f} %")
+    formats |= {"noise factor": "{:,.10g}", "times as wide": "{:g}"}
+    return table(shown, name, caption, formats=formats)
+
+
 def curves_table(curves, name, caption):
     """Table of learning curves: a row for each method, a column for each number of simulations.
 

@@ -1,6 +1,7 @@
 """Amortised posteriors of the study: the same code at small size, with stored weights and ranks."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -196,6 +197,17 @@ def test_scores_are_averaged_over_the_trainings_of_a_budget(found):
     )
     for name in ("value", "low", "high", "n"):
         np.testing.assert_array_equal(both[name], both[f"{name}_stored"])
+
+
+def test_a_trainings_time_follows_from_those_that_do_nothing_else():
+    """Two seconds for each pass over a simulation, and one second for what else there is."""
+    runs = pd.DataFrame({"run": ["a", "b", "c"], "n_simulations": [1, 2, 10]})
+    runs = runs.assign(keep=runs.run == "c", cpu_seconds=[7.0, 9.0, 1000.0])
+    history = pd.DataFrame({"run": ["a"] * 3 + ["b"] * 2 + ["c"] * 4})
+    found = SimpleNamespace(runs=runs, table={"history": history}.__getitem__)
+    assert amortised_posteriors.training_seconds(found) == pytest.approx(80.0)
+    found.runs = runs[1:]
+    assert np.isnan(amortised_posteriors.training_seconds(found))
 
 
 def test_ranks_and_levels_that_are_not_uniform_are_outside(tmp_path):

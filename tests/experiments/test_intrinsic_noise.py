@@ -102,3 +102,12 @@ def test_a_run_and_its_scores(tmp_path):
         rows = table[(table["input"] == name) & (table.answer == answer)]
         np.testing.assert_allclose(rows.covered, inside.mean(axis=0))
     assert (intrinsic_noise.over_seeds(table).n_seeds == 1).all()
+    nominal = [0.0, 0.5, 1.0]
+    coverage = intrinsic_noise.coverage_of_regions(
+        found, input_name="strong", answer="with", nominal=nominal
+    )
+    levels = intrinsic_noise.levels(found, input_name="strong", answer="with")
+    for region, key in (("highest density", "highest_density"), ("TARP", "tarp")):
+        rows = coverage[coverage.region == region]
+        assert list(rows.nominal) == nominal
+        assert list(rows.observed) == [0.0, np.mean(levels[key] <= 0.5), 1.0]

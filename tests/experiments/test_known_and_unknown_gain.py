@@ -86,6 +86,11 @@ def test_networks_are_compared_on_the_observations_that_have_exact_posteriors(tm
         **{(answer, "same", each): 4 for answer in ("exact", "NPE") for each in GAINS},
         **{("NPE", "all", each): n for each in GAINS},
     }
+    again = pd.concat([found, found.assign(seed=found.seed + 1, low=found.low - 1.0)])
+    together = unknown_gain_networks.over_seeds(again)
+    assert len(together) == len(found)
+    np.testing.assert_allclose(together[["value", "n"]], found[["value", "n"]])
+    np.testing.assert_allclose(together.low, found.low - 1.0)
     value = found.groupby(by).value.mean()
     np.testing.assert_allclose(value.xs(KNOWN, level="gain"), 1.0, rtol=1e-6)
     np.testing.assert_allclose(value["NPE", :, UNKNOWN], -1.0, rtol=1e-6)

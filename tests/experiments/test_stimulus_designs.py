@@ -1,9 +1,15 @@
 """Designs: the tables of the runs, and inference against the linear model."""
 
+import itertools
+from dataclasses import replace
+
 import numpy as np
+import pandas as pd
 import pytest
 
 from experiments import confirmed_designs, stimulus_designs
+from experiments.experiment import Result
+from experiments.runs import Runs
 from experiments.stimulus_designs import ONGOING, SETTINGS, STUDY
 from jrlib import parameters
 from jrlib.inference.amortised import NetworkSettings
@@ -27,6 +33,53 @@ def test_a_design_is_what_its_configuration_says_whatever_its_name():
     )
     tables = [stimulus_designs.run(config).tables["information"] for config in (named, other)]
     assert tables[0].equals(tables[1])
+
+
+def test_designs_are_compared_sample_by_sample_and_ordered_by_what_they_tell():
+    keys = itertools.product(("RELEASED", "CLASSIC"), ("white noise", "both"), range(3))
+    rows = pd.DataFrame(keys, columns=["convention", "setting", "sample"])
+    base = rows["sample"] ** 2.0
+    frame = pd.concat(
+        rows.assign(design=name, nats=base + more * (1.0 + rows["sample"]))
+        for name, more in (("better", 2.0), (STUDY, 0.0), ("worse", -1.0))
+    )
+    gains = stimulus_designs.gains(frame)
+    assert list(gains.design.unique()) == ["worse", "better"]
+    assert len(gains) == 2 * 2 * 2
+    better = gains[gains.design == "better"].filter(like="(nats)")
+    assert list(better) == ["lower quartile (nats)", "median (nats)", "upper quartile (nats)"]
+    assert (better == [3.0, 4.0, 5.0]).all(axis=None)
+
+
+def test_what_inference_learns_is_compared_sample_by_sample(tmp_path):
+    def run(config):
+        more = 0.0 if config.design == STUDY else 3.0
+        nats = [10.0 + more, 20.0 + more, np.nan]
+        answers = {"sample": range(3), "relative_effective_sample_size": 0.5, "nats": nats}
+        scores = {"parameter": ["A_e", "C"], "metric": "pearson", "value": [0.5, 0.0]}
+        tables = {
+            "answers": pd.DataFrame(answers),
+            "log_q": pd.DataFrame({"sample": range(3), "log_q": 1.0 + more}),
+            "scores": pd.DataFrame(scores | {"low": 0.0, "high": 1.0, "n": 3}),
+        }
+        return Result(tables)
+
+    experiment = replace(confirmed_designs.EXPERIMENT, run=run)
+    found = Runs("fast", tmp_path).get(experiment, confirmed_designs.grid("fast", 0), jobs=1)
+    designs = list(found.runs.design)
+    information = pd.DataFrame(
+        [(name, k, 10.0 * (1 + k)) for name in designs for k in range(3)],
+        columns=["design", "sample", "nats"],
+    )
+    frame = confirmed_designs.compare(found, information).set_index("design")
+    assert list(frame.index) == designs == [STUDY, "four times as strong"]
+    for name in ("off", "off_low", "off_high", "more", "log_q"):
+        assert list(frame[name]) == [0.0, 3.0], name
+    assert list(frame.promised) == [20.0, 20.0]
+    assert list(frame.exact) == [15.0, 18.0]
+    assert (frame.found == 2).all()
+    assert (frame.n == 3).all()
+    assert (frame.correlation == 0.5).all()
 
 
 def test_inference_confirms_the_linear_model_where_little_is_left_open():

@@ -3,9 +3,11 @@
 from functools import cache
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from experiments import faults, wrong_assumptions
+from experiments.exact_posteriors import leaves_envelope
 from experiments.runs import Runs
 from jrlib.diagnostics import misfit
 from jrlib.inference.amortised import NetworkSettings
@@ -88,5 +90,22 @@ def test_the_tables_of_a_run_and_their_summary(tmp_path):
     scores = found.table("scores").pivot(index="fault", columns="metric", values="value")
     for metric in ("noticed", "answered"):
         assert (scores[metric] == rows[metric].loc[scores.index]).all()
+    asked = {name: faults.FAULTS[name] for name in ("nothing", "noise correlated over 5 cm")}
+    said = wrong_assumptions.verdicts(config, asked, noise_factor=1e6, number=0).set_index("fault")
+    assert "electrodes" in said.verdict["noise correlated over 5 cm"]
+    assert "No check objects" in said.verdict["nothing"]
+    assert (said[["noise checks, ms", "response, ms"]] > 0.0).all(axis=None)
     with pytest.raises(ValueError, match="tier"):
         wrong_assumptions.grid("huge", 0)
+
+
+def test_uniform_p_values_stay_in_the_envelope():
+    p = (np.arange(100) + 0.5) / 100
+    right = pd.DataFrame({"convention": "CLASSIC"} | dict.fromkeys(misfit.CHECKS, p))
+    frame = wrong_assumptions.uniformity(right, nominal=np.linspace(0.0, 1.0, 11))
+    assert list(frame.check.unique()) == list(misfit.CHECKS)
+    assert (frame.recordings == 100).all()
+    np.testing.assert_allclose(frame.observed, frame.nominal)
+    assert not leaves_envelope(frame)
+    small = wrong_assumptions.uniformity(right.assign(response=p / 2), nominal=[0.25])
+    assert list(small.check[small.observed > small.high]) == ["response"]

@@ -234,7 +234,9 @@ def test_thirds_of_the_responses_make_up_all(found):
     thirds = amortised_posteriors.coverage_by_size(found, 0.8)
     assert set(thirds.responses) == {"small", "middle", "large"}
     expected = (found.arrays()["highest_density"] <= 0.8).mean(axis=1)
-    mean = thirds.groupby("noise_factor").observed.mean()  # of thirds that differ by one response
+    mean = thirds.groupby("noise_factor")[
+        "observed"
+    ].mean()  # of thirds that differ by one response
     np.testing.assert_allclose(mean, expected, atol=0.02)
 
 

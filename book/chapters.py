@@ -105,7 +105,8 @@ def run_chapter(notebook, executed, parameters):
             str(notebook),
             str(executed),
             parameters=parameters,
-            cwd=str(notebook.parent),
+            # Not cwd=, which changes the directory of this whole process, other chapters' included.
+            resources={"metadata": {"path": str(notebook.parent)}},
             progress_bar=sys.stderr.isatty(),
             start_timeout=180,
         )

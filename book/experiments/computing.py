@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import multiprocessing
 import os
+import signal
 import sys
 import threading
 import time
@@ -87,7 +88,11 @@ def side_by_side(tasks, jobs):
 
 
 def _leave_with_parent(parent):
-    """Let this process end when the one that started it is gone, killed for example."""
+    """Let this process end when the one that started it is gone, killed for example.
+
+    An interrupt (Ctrl-C, or a notebook that is stopped) is the business of the one that started it.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def watch():
         while os.getppid() == parent:

@@ -4,8 +4,8 @@ jrlib's randomize-then-optimize beside well-kept samplers that take batched like
 same posteriors in the same coordinates: emcee (ensemble moves), nautilus (importance nested
 sampling with neural networks) and pocoMC (preconditioned sequential Monte Carlo). Each may simulate
 `BUDGET` responses and starts knowing no more than the prior. Where they disagree, Metropolis steps
-from their draws say who is right (`experiments.posterior_stationarity`). Prints a table and writes samplers.md and
-samplers.csv beside this file.
+from their samples say who is right (`jrlib.diagnostics.stationarity`). Prints a table and writes
+samplers.md and samplers.csv beside this file.
 """
 
 import os

@@ -4,7 +4,7 @@
 # make verify    compute stored results again for VERIFY seconds, compare, and note what was found
 # make pdf       the book as one PDF (CODE=yes: with the code that the pages fold away)
 # make bench     time jrlib beside other simulators, in an environment of its own (.venv-bench)
-# make samplers  the same for samplers of the reference posterior, in effective draws per simulation
+# make samplers  the same for samplers of the reference posterior, in effective samples per simulation
 # make lab       JupyterLab on the chapters
 # make chapters  run the chapters from zero (TIER=smoke, fast or paper)
 # make clean     remove what was built here; the environments stay
@@ -58,7 +58,7 @@ bench: .venv-bench/installed
 	.venv-bench/bin/python bench/bench.py
 
 samplers: .venv-bench/installed
-	.venv-bench/bin/python bench/samplers.py
+	PYTHONPATH=book .venv-bench/bin/python bench/samplers.py
 
 # Peers that do not install here, one by one, are left out of the table.
 .venv-bench/installed: requirements.txt bench/requirements.txt pyproject.toml

@@ -26,7 +26,8 @@ from arviz_stats.base import array_stats
 from scipy.stats import norm
 
 from bench import markdown
-from experiments.compared_methods import TEST, test_set
+from experiments.compared_methods import test_set
+from experiments.settings import TEST
 from jrlib.diagnostics import stationarity
 from jrlib.inference.exact_posterior import ExactSampler
 from jrlib.inference.likelihood import Likelihood

@@ -32,7 +32,7 @@ from jrlib.sensors.datasets import make_dataset
 
 KNOWN, UNKNOWN = "known", "unknown"
 IDENTIFIABLE = [QUANTITY_NAMES.index(name) for name in IDENTIFIABLE_NAMES]
-FEWEST = 3  # answers of which a correlation can be spoken
+FEWEST_ANSWERS = 3  # answers of which a correlation can be spoken
 BLOCK = 6  # observations in a run
 # Observations of a convention at a tier, and what else their runs have.
 N_OBSERVATIONS = {"smoke": 3, "fast": 4, "paper": 24}
@@ -166,10 +166,10 @@ def scores(truth, mean, std, *, gain, n_bootstrap=1000):
     n_bootstrap : resamples for the intervals
     Columns: parameter, value, low, high (Pearson's, see `scoring.score`; NaN for a constant
     answer), n and contraction (one minus mean posterior variance over prior variance, that of log g
-    being its variance in truth). Raises ValueError for fewer than `FEWEST` answers.
+    being its variance in truth). Raises ValueError for fewer than `FEWEST_ANSWERS` answers.
     """
-    if len(truth) < FEWEST:
-        raise ValueError(f"truth: got {len(truth)} answers, expected at least {FEWEST}")
+    if len(truth) < FEWEST_ANSWERS:
+        raise ValueError(f"truth: got {len(truth)} answers, expected at least {FEWEST_ANSWERS}")
     scale = np.append(Prior().quantity_std[IDENTIFIABLE], truth[:, 8].std())
     frame = score(truth, mean, NAMES, scale=scale, n_bootstrap=n_bootstrap)
     frame = frame[frame.metric == "pearson"].drop(columns="metric").reset_index(drop=True)

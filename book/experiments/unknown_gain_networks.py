@@ -15,7 +15,7 @@ import pandas as pd
 from experiments.experiment import Experiment, Result, check_tier
 from experiments.settings import CONVENTIONS, EEG_NOISE, TRAIN, VALIDATION
 from experiments.unknown_gain_exact import (
-    FEWEST,
+    FEWEST_ANSWERS,
     KNOWN,
     UNKNOWN,
     accepted,
@@ -192,13 +192,13 @@ def compare(exact, networks):
 
     A row for each convention, answer ("exact" or "NPE"), observations ("same": those whose exact
     posteriors are accepted, or "all" that the networks answer), gain, seed and parameter, with the
-    columns of `unknown_gain_exact.scores`. Where fewer than `FEWEST` are accepted, the rows of the
-    same are missing.
+    columns of `unknown_gain_exact.scores`. Where fewer than `FEWEST_ANSWERS` are accepted, the rows
+    of the same are missing.
     """
     frames, same = [], {}
 
     def add(gain, truth, mean, std, **keys):
-        if len(truth) >= FEWEST:
+        if len(truth) >= FEWEST_ANSWERS:
             frames.append(scores(truth, mean, std, gain=gain).assign(gain=gain, **keys))
 
     for convention, (table, arrays) in accepted(exact).items():

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from experiments import comparison, exact_posteriors, interval_widths
-from experiments.compared_methods import METHODS, test_set
+from experiments.compared_methods import METHODS
+from experiments.compared_methods import test_set as simulated_test_set
 from experiments.experiment import Result
 from experiments.runs import Runs
 from jrlib.parameters import IDENTIFIABLE_NAMES, QUANTITY_NAMES, quantities
@@ -21,7 +22,7 @@ def stored(experiment, configs, run, folder):
 def test_conformal_intervals_are_as_wide_as_errors_are_large(tmp_path):
     """Errors of the quantities are uniform in -w..w: 90 % intervals are 0.9 w wide to each side."""
     n, widths = 400, np.linspace(0.5, 2.0, 13) * Prior().quantity_std
-    truth = quantities(test_set("CLASSIC", n, "standard").theta)
+    truth = quantities(simulated_test_set("CLASSIC", n, "standard").theta)
     errors = np.random.default_rng(0).uniform(-1.0, 1.0, truth.shape) * widths
     empty = {name: pd.DataFrame(columns=list(kinds)) for name, kinds in TABLES.items()}
     result = Result(empty, {"estimates": truth + errors}, {"snr_db": 1.0, "n_train": 1})
